@@ -1,0 +1,128 @@
+"""Keypoint candidates: the peaks of the heatmaps, which become the nodes of the graph (section 3.1).
+
+Decoding is associative embedding's: non-maximum suppression by max-pooling, the highest
+peaks of each type above a threshold. Positions carry no gradient; tag and relational
+feature are gathered at the peak's cell, so gradients reach the network through them.
+
+Letters: B images, J joint types, S output side in cells, V visual channels, N candidates,
+R joint types times candidates per type.
+"""
+
+from typing import NamedTuple
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from hgg.config import CandidateConfig
+
+TINY = 1e-6  # below any heatmap value that matters; keeps the logarithm finite
+
+
+class Candidates(NamedTuple):
+    """Candidates of a batch, the highest score first, padded to the largest image (at least one row)."""
+
+    cell: Tensor
+    """(B, N, 2) int64 x, y of the peak's cell."""
+    xy: Tensor
+    """(B, N, 2) float32 x, y in cells, with the position inside the cell."""
+    kind: Tensor
+    """(B, N) int64 joint type in [0, J)."""
+    score: Tensor
+    """(B, N) float32 heatmap value at the peak; 0 in padding."""
+    tag: Tensor
+    """(B, N) float32 tag at the peak."""
+    visual: Tensor
+    """(B, N, V) float32 relational feature at the peak."""
+    valid: Tensor
+    """(B, N) bool; false in padding."""
+
+
+def find_candidates(
+    heatmaps_BJSS: Tensor,
+    tags_BJSS: Tensor,
+    visual_BVSS: Tensor,
+    config: CandidateConfig,
+    limit: int | None = None,
+) -> Candidates:
+    """Find the candidates of a batch.
+
+    Args:
+        heatmaps_BJSS: last stack's heatmaps.
+        tags_BJSS: last stack's tag maps.
+        visual_BVSS: relational feature map.
+        config: window, threshold and numbers.
+        limit: candidates kept per image, the highest first; None keeps all.
+
+    Returns:
+        Candidates; an image without any has only padding.
+    """
+    with torch.no_grad():
+        kind_BN, cell_BN2, score_BN = _highest_peaks(heatmaps_BJSS.detach(), config, limit)
+        offset_BN2 = subcell_offset(heatmaps_BJSS.detach(), kind_BN, cell_BN2, config.subcell)
+    side = heatmaps_BJSS.shape[-1]
+    cell_BN = cell_BN2[..., 1] * side + cell_BN2[..., 0]
+    tag_BN = tags_BJSS.flatten(1).gather(1, kind_BN * side * side + cell_BN)
+    flat_BVA = visual_BVSS.flatten(2)
+    visual_BVN = flat_BVA.gather(2, cell_BN[:, None].expand(-1, flat_BVA.shape[1], -1))
+    return Candidates(
+        cell=cell_BN2,
+        xy=cell_BN2 + offset_BN2,
+        kind=kind_BN,
+        score=score_BN,
+        tag=tag_BN,
+        visual=visual_BVN.transpose(1, 2),
+        valid=score_BN > 0,
+    )
+
+
+def _highest_peaks(
+    heatmaps_BJSS: Tensor, config: CandidateConfig, limit: int | None
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Type, cell and score of the peaks, the highest first, score 0 in padding."""
+    batch, joints, _, side = heatmaps_BJSS.shape
+    _, best = F.max_pool2d(
+        heatmaps_BJSS, config.window, stride=1, padding=config.window // 2, return_indices=True
+    )
+    # A cell survives where its window's maximum is the cell itself; on a plateau only the first does.
+    own = torch.arange(side * side, device=heatmaps_BJSS.device).view(side, side)
+    peaks_BJSS = heatmaps_BJSS * ((best == own) & (heatmaps_BJSS > config.threshold))
+    per_type = min(config.per_type, side * side)
+    score_BJk, cell_BJk = peaks_BJSS.flatten(2).topk(per_type, dim=2)
+    score_BR, order_BR = score_BJk.flatten(1).sort(dim=1, descending=True, stable=True)
+    found = int((score_BR > 0).sum(dim=1).max()) if batch else 0
+    keep = max(1, found if limit is None else min(found, limit))
+    order_BN = order_BR[:, :keep]
+    cell_BN = cell_BJk.flatten(1).gather(1, order_BN)
+    cell_BN2 = torch.stack((cell_BN % side, cell_BN // side), dim=-1)
+    return order_BN // per_type, cell_BN2, score_BR[:, :keep]
+
+
+def subcell_offset(heatmaps_BJSS: Tensor, kind_BN: Tensor, cell_BN2: Tensor, mode: str) -> Tensor:
+    """Offset in cells of a peak from its cell's centre, within half a cell either way.
+
+    `gaussian` fits a parabola to the logarithms of the cell and its two neighbours per axis,
+    which is exact for a Gaussian; `quarter` is AE's quarter cell toward the higher neighbour.
+    At the border of the map the offset is 0.
+
+    Shapes: (B, J, S, S), (B, N), (B, N, 2) -> (B, N, 2).
+    """
+    side = heatmaps_BJSS.shape[-1]
+    flat_BA = heatmaps_BJSS.flatten(1)
+    base_BN = kind_BN * side * side + cell_BN2[..., 1] * side + cell_BN2[..., 0]
+    offsets = []
+    for axis, step in ((0, 1), (1, side)):
+        inside_BN = (cell_BN2[..., axis] > 0) & (cell_BN2[..., axis] < side - 1)
+        reach_BN = inside_BN * step
+        before, here, after = (flat_BA.gather(1, base_BN + s * reach_BN) for s in (-1, 0, 1))
+        offsets.append(_peak_shift(before, here, after, mode))
+    return torch.stack(offsets, dim=-1)
+
+
+def _peak_shift(before: Tensor, here: Tensor, after: Tensor, mode: str) -> Tensor:
+    """Where between three neighbouring cells the peak lies, in cells from the middle one."""
+    if mode == "quarter":
+        return 0.25 * torch.sign(after - before)
+    low, middle, high = (value.clamp(min=TINY).log() for value in (before, here, after))
+    curvature = (2 * middle - low - high).clamp(min=TINY)
+    return (0.5 * (high - low) / curvature).clamp(-0.5, 0.5)

@@ -1,0 +1,122 @@
+"""Settings of the method itself: network, candidates, grouping and losses.
+
+Defaults are the paper's, or associative embedding's (AE, the paper's baseline) where
+the paper refers to it. The text under each setting is what `--print-config` shows.
+"""
+
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+NUM_STRIDE = 4  # input pixels per output cell: the stem halves twice (AE, section 3.1)
+
+
+class Settings(BaseModel):
+    """A frozen group of settings; unknown keys are errors."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
+
+
+class NetworkConfig(Settings):
+    """The keypoint proposal network, a stacked hourglass (section 3.3)."""
+
+    input_size: int = Field(512, ge=32)
+    """Side of the square network input in pixels (section 4.2: 512)."""
+    stacks: int = Field(4, ge=1)
+    """Hourglasses in a row, each with a loss of its own (section 4.2: 4)."""
+    channels: int = Field(256, ge=8)
+    """Feature channels at the output resolution (AE: 256)."""
+    increase: int = Field(128, ge=0)
+    """Channels added at every level down (AE: 128)."""
+    depth: int = Field(4, ge=1)
+    """Levels of each hourglass (AE: 4)."""
+    norm: Literal["batch", "group", "none"] = "batch"
+    """Normalisation after each convolution; none is AE's released network."""
+    visual_dim: int = Field(64, ge=0)
+    """Channels of the relational feature map; 0 leaves the tag alone (section 3.1 read literally)."""
+
+    @property
+    def output_size(self) -> int:
+        """Side of the square output maps in cells."""
+        return self.input_size // NUM_STRIDE
+
+    @model_validator(mode="after")
+    def _levels_fit(self) -> "NetworkConfig":
+        step = NUM_STRIDE * 2**self.depth
+        if self.input_size % step:
+            raise ValueError(
+                f"input_size={self.input_size} does not halve {self.depth} times: "
+                f"use a multiple of {step}, or a smaller depth"
+            )
+        if self.channels % 8:
+            raise ValueError(f"channels={self.channels} is not a multiple of 8")
+        return self
+
+
+class CandidateConfig(Settings):
+    """From heatmaps to keypoint candidates (AE's decoding)."""
+
+    window: int = Field(5, ge=1)
+    """Side in cells of the max-pool window of non-maximum suppression; odd."""
+    threshold: float = Field(0.1, ge=0.0, lt=1.0)
+    """Heatmap value that a candidate must exceed (AE: 0.1)."""
+    per_type: int = Field(30, ge=1)
+    """Candidates kept per joint type, the highest first (AE: 30)."""
+    max_total: int = Field(256, ge=1)
+    """Candidates kept per image in training, the highest first."""
+    subcell: Literal["gaussian", "quarter"] = "gaussian"
+    """Position inside a cell: a parabola through three log values, or AE's quarter cell."""
+
+    @model_validator(mode="after")
+    def _odd_window(self) -> "CandidateConfig":
+        if self.window % 2 == 0:
+            raise ValueError(f"window={self.window} has no centre cell: use an odd number")
+        return self
+
+
+class GroupingConfig(Settings):
+    """Interaction network, discriminators and online hierarchical graph clustering (sections 3.1, 3.2)."""
+
+    hidden: int = Field(64, ge=8)
+    """Width of the interaction network and of the node embedding (section 3.2: 64)."""
+    layers: int = Field(3, ge=1)
+    """EdgeConv layers (Fig. 3: 3)."""
+    dropout: float = Field(0.2, ge=0.0, lt=1.0)
+    """Dropout inside the perceptrons."""
+    cut: float = Field(0.5, ge=0.0, le=1.0)
+    """Edges whose proximity is below this are not merged."""
+    max_rounds: int = Field(10, ge=1)
+    """Rounds of Algorithm 1 at the most; it ends before when no edge is left."""
+    matching: Literal["dominant", "graclus"] = "dominant"
+    """Locally dominant matching (deterministic), or torch-cluster's graclus (extra `graclus`)."""
+    macro_score: bool = True
+    """Whether the macro-node discriminator's probability multiplies the person's score."""
+    fill_missing: bool = True
+    """Whether a person's missing joints are filled from heatmap and tag, as AE does."""
+    tag_threshold: float = Field(1.0, gt=0.0)
+    """AE baseline: a candidate further than this from a person's mean tag starts a new person."""
+
+
+class LossConfig(Settings):
+    """Weights of the loss terms (section 4.2: 1 : 1e-3 : 1e-5)."""
+
+    heatmap: float = Field(1.0, ge=0.0)
+    """Weight of the masked mean squared error of the heatmaps."""
+    push: float = Field(1e-3, ge=0.0)
+    """Weight of the term that separates the mean tags of two people."""
+    pull: float = Field(1e-3, ge=0.0)
+    """Weight of the term that draws a person's tags to their mean."""
+    edge: float = Field(1e-5, ge=0.0)
+    """Weight of the edge discriminator's binary cross-entropy."""
+    macro: float = Field(1e-5, ge=0.0)
+    """Weight of the macro-node discriminator's binary cross-entropy."""
+    heatmap_foreground_weight: float = Field(0.0, ge=0.0)
+    """Each cell's squared error is weighted by 1 + this x target (0: the paper)."""
+
+
+class ModelConfig(Settings):
+    """Everything that a saved model needs to be built again."""
+
+    network: NetworkConfig = NetworkConfig()
+    candidates: CandidateConfig = CandidateConfig()
+    grouping: GroupingConfig = GroupingConfig()

@@ -1,0 +1,1 @@
+"""Everything around the paper: settings, data, training, evaluation and tracking."""
