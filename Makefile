@@ -1,0 +1,63 @@
+# Everything runs in .venv, which the first target that needs it makes; later calls repeat no installation.
+#
+#   make demo TORCH_INDEX=https://download.pytorch.org/whl/cpu
+#
+# installs PyTorch's CPU build. Without it Linux gets PyPI's CUDA build, which is several gigabytes larger.
+
+SHELL := /bin/bash
+.SHELLFLAGS := -eu -o pipefail -c
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+
+VENV := .venv
+PYTHON := $(VENV)/bin/python
+STAMP := $(VENV)/installed
+TORCH_INDEX ?=
+PIP_INSTALL := $(PYTHON) -m pip install --disable-pip-version-check --quiet -c constraints.txt \
+	$(if $(TORCH_INDEX),--extra-index-url $(TORCH_INDEX))
+
+.PHONY: help setup demo test lint format graclus bench
+
+help: ## Show this list.
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+setup: $(STAMP) ## Make .venv and install the pinned packages, once.
+
+$(STAMP): pyproject.toml constraints.txt
+	@$(PYTHON) -m pip --version >/dev/null 2>&1 || { \
+		for python in python3.11 python3 ""; do \
+			"$$python" -c 'import sys; sys.exit(sys.version_info[:2] != (3, 11))' 2>/dev/null && break; \
+		done; \
+		[ -n "$$python" ] || { echo "error: Python 3.11 is needed: neither python3.11 nor python3 is it" >&2; exit 2; }; \
+		"$$python" -m venv $(VENV) || { \
+			echo "error: $$python cannot make .venv (on Debian and Ubuntu: apt install python3.11-venv)" >&2; exit 2; }; \
+	}
+	@echo "Installing the packages of pyproject.toml into $(VENV), once ..."
+	@$(PIP_INSTALL) -e '.[dev]'
+	@touch $@
+
+demo: $(STAMP) ## The whole path on drawn people, in minutes: data, both training stages, AP, pictures.
+	@$(PYTHON) jobs/demo.py --config conf/demo.yaml
+
+test: lint ## Lint, then the whole test suite.
+	@$(PYTHON) -m pytest
+
+lint: $(STAMP) ## Ruff (rules and format) and the type checker.
+	@$(PYTHON) -m ruff check .
+	@$(PYTHON) -m ruff format --check .
+	@$(PYTHON) -m pyrefly check
+
+format: $(STAMP) ## Let ruff mend and format the code.
+	@$(PYTHON) -m ruff check --fix .
+	@$(PYTHON) -m ruff format .
+
+# torch-cluster's build imports torch, hence no isolation. Its extensions are compiled side by side by setuptools,
+# which takes the number from the configuration file, as torch-cluster turns ninja off.
+graclus: $(STAMP) ## Compile torch-cluster (8 to 16 minutes), for grouping.matching=graclus.
+	@printf '[build_ext]\nparallel = %s\n' "$$(nproc)" > $(VENV)/graclus.cfg
+	@FORCE_ONLY_CPU=1 DIST_EXTRA_CONFIG=$(CURDIR)/$(VENV)/graclus.cfg \
+		$(PIP_INSTALL) --no-build-isolation --no-binary torch-cluster 'torch-cluster==1.6.3'
+	@$(PYTHON) -c 'import torch_cluster; print("torch-cluster", torch_cluster.__version__)'
+
+bench: $(STAMP) ## Speed here: views/s of preprocessing, samples/s of reading, images/s of training.
+	@$(PYTHON) -m pytest --benchmark-only
