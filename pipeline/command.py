@@ -1,0 +1,154 @@
+"""What every command of `jobs/` shares: arguments, log lines, exit codes and the last line on stdout.
+
+Exit codes: 0 done, 1 failed, 2 bad input, 130 stopped by Ctrl-C.
+"""
+
+import argparse
+import importlib.metadata
+import json
+import logging
+import platform
+import shlex
+import subprocess
+import sys
+import traceback
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, NoReturn
+
+from pipeline.config import RunConfig
+from pipeline.files import write_json
+
+REPOSITORY = Path(__file__).resolve().parent.parent
+VERSIONS_OF = ("torch", "ray", "mlflow")
+DONE, FAILED, BAD_INPUT, STOPPED = 0, 1, 2, 130
+GIT_SECONDS = 20
+
+Main = Callable[[RunConfig, argparse.Namespace], dict[str, Any]]
+
+
+class UserError(Exception):
+    """A mistake in what the user gave; its text says what, which value, what is allowed, what to do next."""
+
+
+class _Parser(argparse.ArgumentParser):
+    """Argparse whose complaints are one line, as all others."""
+
+    def error(self, message: str) -> NoReturn:
+        self.exit(BAD_INPUT, f"error: {message} (see {self.prog} --help)\n")
+
+
+def run_job(
+    main: Main,
+    *,
+    name: str,
+    description: str,
+    add_arguments: Callable[[argparse.ArgumentParser], None] | None = None,
+) -> NoReturn:
+    """Run a job as a process: read the configuration, call `main`, print its results, exit.
+
+    `main` gets the configuration and the parsed arguments and returns what becomes the last line on stdout,
+    as one line of JSON. `UserError` ends with exit code 2 and its text on stderr; any other exception
+    with 1 and the traceback.
+    """
+    parser = _parser(name, description)
+    if add_arguments is not None:
+        add_arguments(parser)
+    arguments = parser.parse_intermixed_args()
+    _set_up_logging()
+    try:
+        sys.exit(_run(main, arguments))
+    except KeyboardInterrupt:
+        print("stopped", file=sys.stderr)
+        sys.exit(STOPPED)
+    except Exception as error:
+        # Ray hands on what a task raised as an error that is also a UserError and holds the original as `cause`.
+        if isinstance(error, UserError):
+            print(f"error: {getattr(error, 'cause', error)}", file=sys.stderr)
+            sys.exit(BAD_INPUT)
+        traceback.print_exc()
+        sys.exit(FAILED)
+
+
+def write_results(folder: Path, results: dict[str, Any]) -> None:
+    """Write `results.json` of a stage into `folder`."""
+    write_json(folder / "results.json", results)
+
+
+def provenance() -> dict[str, str]:
+    """Where a result comes from: command line, commit and versions, without importing what it names."""
+    versions = {"python": platform.python_version()} | {name: _version(name) for name in VERSIONS_OF}
+    return {"command": "python " + shlex.join(sys.argv), "commit": _commit()} | versions
+
+
+def _run(main: Main, arguments: argparse.Namespace) -> int:
+    # Imported here so that --help answers at once.
+    from pipeline.settings import load_config, print_config
+
+    config = load_config(arguments.config, arguments.overrides)
+    if arguments.print_config:
+        print(print_config(config), end="")
+    else:
+        print(json.dumps(main(config, arguments), allow_nan=False), flush=True)
+    return DONE
+
+
+def _parser(name: str, description: str) -> argparse.ArgumentParser:
+    groups = ", ".join(RunConfig.model_fields)
+    parser = _Parser(
+        prog=f"python jobs/{name}.py",
+        description=description,
+        epilog=f"Settings: {groups}. --print-config lists each with its meaning and value.",
+    )
+    parser.add_argument(
+        "overrides", nargs="*", metavar="key.sub=value", help="a setting, over those of the files"
+    )
+    parser.add_argument(
+        "--config",
+        action="append",
+        default=[],
+        type=Path,
+        metavar="FILE",
+        help="YAML file of settings that differ from the defaults; may be repeated, the last one wins",
+    )
+    parser.add_argument("--print-config", action="store_true", help="print all settings as YAML, and stop")
+    return parser
+
+
+def _set_up_logging() -> None:
+    """Our log lines from INFO on and those of dependencies from WARNING on, to stderr."""
+    handler = logging.StreamHandler()
+    handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)-7s %(message)s", "%H:%M:%S"))
+    logging.basicConfig(level=logging.WARNING, handlers=[handler], force=True)
+    for ours in ("hgg", "pipeline", "jobs"):
+        logging.getLogger(ours).setLevel(logging.INFO)
+
+
+def _version(package: str) -> str:
+    try:
+        return importlib.metadata.version(package)
+    except importlib.metadata.PackageNotFoundError:
+        return "absent"
+
+
+def _commit() -> str:
+    """The commit of this code, with `+changes` where tracked files differ from it, or `unknown`."""
+    if not (REPOSITORY / ".git").exists():
+        return "unknown"
+    try:
+        commit = _git("rev-parse", "HEAD")
+        changed = _git("status", "--porcelain", "--untracked-files=no")
+    except (OSError, subprocess.SubprocessError):
+        return "unknown"
+    return commit + ("+changes" if changed else "")
+
+
+def _git(*arguments: str) -> str:
+    finished = subprocess.run(
+        ["git", "-C", str(REPOSITORY), *arguments],
+        capture_output=True,
+        text=True,
+        check=True,
+        timeout=GIT_SECONDS,
+    )
+    return finished.stdout.strip()
