@@ -80,7 +80,7 @@ def _highest_peaks(
     heatmaps_BJSS: Tensor, config: CandidateConfig, limit: int | None
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Type, cell and score of the peaks, the highest first, score 0 in padding."""
-    batch, joints, _, side = heatmaps_BJSS.shape
+    batch, side = heatmaps_BJSS.shape[0], heatmaps_BJSS.shape[-1]
     _, best = F.max_pool2d(
         heatmaps_BJSS, config.window, stride=1, padding=config.window // 2, return_indices=True
     )

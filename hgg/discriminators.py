@@ -1,0 +1,51 @@
+"""Edge and macro-node discriminators (section 3.2).
+
+Both are three-layer perceptrons with one logit: are these two macro-nodes parts of one
+person, and is this macro-node one person only.
+
+Letters: E edges, M macro-nodes, H hidden features.
+"""
+
+import torch
+from torch import Tensor, nn
+
+from hgg.config import GroupingConfig
+
+
+def _perceptron(inputs: int, config: GroupingConfig) -> nn.Sequential:
+    """inputs - hidden - hidden / 2 - 1, with dropout between (section 3.2: three layers)."""
+    hidden = config.hidden
+    return nn.Sequential(
+        nn.Linear(inputs, hidden),
+        nn.ReLU(),
+        nn.Dropout(config.dropout),
+        nn.Linear(hidden, hidden // 2),
+        nn.ReLU(),
+        nn.Dropout(config.dropout),
+        nn.Linear(hidden // 2, 1),
+    )
+
+
+class EdgeDiscriminator(nn.Module):
+    """Logit that two macro-nodes are one person: the proximity of Algorithm 1."""
+
+    def __init__(self, config: GroupingConfig) -> None:
+        super().__init__()
+        self.perceptron = _perceptron(2 * config.hidden, config)
+
+    def forward(self, first_EH: Tensor, second_EH: Tensor) -> Tensor:
+        """(E, H) twice to logits (E,); symmetric: the input is the sum and the absolute difference."""
+        pair = torch.cat((first_EH + second_EH, (first_EH - second_EH).abs()), dim=1)
+        return self.perceptron(pair).squeeze(1)
+
+
+class MacroDiscriminator(nn.Module):
+    """Logit that a macro-node holds candidates of one person only."""
+
+    def __init__(self, config: GroupingConfig) -> None:
+        super().__init__()
+        self.perceptron = _perceptron(config.hidden, config)
+
+    def forward(self, feature_MH: Tensor) -> Tensor:
+        """(M, H) to logits (M,)."""
+        return self.perceptron(feature_MH).squeeze(1)

@@ -1,0 +1,79 @@
+"""HGG: proposal network and differentiable grouping in one model (Fig. 2).
+
+Letters: B images, N candidates.
+"""
+
+import torch
+from torch import Tensor, nn
+
+from hgg.candidates import Candidates
+from hgg.clusters import Clusters
+from hgg.config import GroupingConfig, ModelConfig
+from hgg.discriminators import EdgeDiscriminator, MacroDiscriminator
+from hgg.graph import FEATURES_BESIDE_VISUAL, full_graph, node_features
+from hgg.hourglass import Hourglass, Maps
+from hgg.interaction import Interaction
+from hgg.ohgc import Hierarchy, cluster
+
+
+class Grouping(nn.Module):
+    """Interaction network, both discriminators, and the clustering that they drive."""
+
+    def __init__(self, config: GroupingConfig, visual_dim: int) -> None:
+        super().__init__()
+        self.config = config
+        self.interaction = Interaction(FEATURES_BESIDE_VISUAL + visual_dim, config)
+        self.edge = EdgeDiscriminator(config)
+        self.macro = MacroDiscriminator(config)
+
+    def forward(
+        self,
+        candidates: Candidates,
+        side: int,
+        label_BN: Tensor | None = None,
+        teacher_B: Tensor | None = None,
+    ) -> Hierarchy:
+        """Candidates to the rounds of Algorithm 1; `side` is the output map's longer side in cells."""
+        adjacency_BNN = full_graph(candidates)
+        embedding_BNH = self.interaction(node_features(candidates, side), adjacency_BNN)
+        return cluster(
+            embedding_BNH,
+            adjacency_BNN,
+            candidates,
+            self.edge,
+            self.macro,
+            self.config,
+            label_BN,
+            teacher_B,
+        )
+
+
+class HGG(nn.Module):
+    """The whole method.
+
+    Args:
+        config: everything that is needed to build the model again.
+    """
+
+    def __init__(self, config: ModelConfig) -> None:
+        super().__init__()
+        self.config = config
+        self.network = Hourglass(config.network)
+        self.grouping = Grouping(config.grouping, config.network.visual_dim)
+
+    def forward(self, images_B3HW: Tensor) -> Maps:
+        """Output maps of the proposal network; RGB in [0, 1]."""
+        return self.network(images_B3HW)
+
+    def group(self, candidates: Candidates) -> Clusters:
+        """People among the candidates, at inference.
+
+        A person's confidence is the macro-node discriminator's probability, where
+        `grouping.macro_score` asks for it; single candidates have 1.
+        """
+        hierarchy = self.grouping(candidates, self.config.network.output_size)
+        confidence_BN = torch.ones_like(candidates.score)
+        if self.config.grouping.macro_score:
+            probability_M = torch.sigmoid(hierarchy.final.logit)
+            confidence_BN.view(-1)[hierarchy.final_node] = probability_M.to(confidence_BN.dtype)
+        return Clusters(hierarchy.member, confidence_BN)
