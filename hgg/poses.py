@@ -1,0 +1,103 @@
+"""From clusters of candidates to people: joints, scores, missing joints (AE, section 3.3).
+
+Letters: B images, J joint types, S output side in cells, N candidates, P people of one image,
+M missing joints of one image.
+"""
+
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from hgg.candidates import Candidates, subcell_offset
+from hgg.clusters import Clusters
+
+
+class Poses(NamedTuple):
+    """The people of one image, the highest score first."""
+
+    keypoints: np.ndarray
+    """(P, J, 3) float32; x, y and the heatmap's value there, all 0 where the joint is missing."""
+    score: np.ndarray
+    """(P,) float32; mean of the J heatmap values, missing joints 0, times the grouping's confidence."""
+
+
+@torch.no_grad()
+def to_poses(
+    candidates: Candidates,
+    clusters: Clusters,
+    heatmaps_BJSS: Tensor,
+    tags_BJSS: Tensor,
+    *,
+    fill_missing: bool,
+    subcell: str = "gaussian",
+) -> list[Poses]:
+    """People of every image of a batch, in cells.
+
+    A person's score is taken before missing joints are filled, as AE does, so that filling
+    moves no ranks.
+
+    Args:
+        candidates: of the batch.
+        clusters: which candidates form one person; no type twice in a person.
+        heatmaps_BJSS: the maps that the candidates came from.
+        tags_BJSS: the tag maps beside them.
+        fill_missing: whether joints without a candidate are looked for in the maps.
+        subcell: `CandidateConfig.subcell`; filled joints get the same position inside the cell.
+    """
+    return [
+        _image_poses(
+            Candidates(*(part[image] for part in candidates)),
+            Clusters(*(part[image] for part in clusters)),
+            heatmaps_BJSS[image].float(),
+            tags_BJSS[image].float(),
+            subcell if fill_missing else None,
+        )
+        for image in range(len(candidates.kind))
+    ]
+
+
+def _image_poses(
+    candidates: Candidates, clusters: Clusters, heatmaps_JSS: Tensor, tags_JSS: Tensor, subcell: str | None
+) -> Poses:
+    """People of one image; `subcell` None does not fill."""
+    index = (clusters.member >= 0).nonzero().flatten()
+    ids, person = clusters.member[index].unique(return_inverse=True)
+    kind = candidates.kind[index]
+    keypoints_PJ3 = heatmaps_JSS.new_zeros(len(ids), len(heatmaps_JSS), 3)
+    keypoints_PJ3[person, kind, :2] = candidates.xy[index].float()
+    keypoints_PJ3[person, kind, 2] = candidates.score[index].float()
+    score_P = keypoints_PJ3[..., 2].mean(dim=1) * clusters.confidence[ids]
+    if subcell is not None and len(ids):
+        tag_PJ = torch.zeros_like(keypoints_PJ3[..., 0])
+        tag_PJ[person, kind] = candidates.tag[index].float()
+        mean_tag_P = tag_PJ.sum(dim=1) / (keypoints_PJ3[..., 2] > 0).sum(dim=1)
+        _fill(keypoints_PJ3, mean_tag_P, heatmaps_JSS, tags_JSS, subcell)
+    order = score_P.argsort(descending=True, stable=True)
+    return Poses(keypoints_PJ3[order].cpu().numpy(), score_P[order].cpu().numpy())
+
+
+def _fill(
+    keypoints_PJ3: Tensor, mean_tag_P: Tensor, heatmaps_JSS: Tensor, tags_JSS: Tensor, subcell: str
+) -> None:
+    """Put each missing joint, in place, at AE's argmax of heatmap less rounded tag distance.
+
+    A joint whose heatmap is not above 0 there stays missing.
+    """
+    side = heatmaps_JSS.shape[-1]
+    kinds, people, cells = [], [], []
+    # One joint type at a time keeps the largest array at P x S x S, however many people there are.
+    for kind in range(len(heatmaps_JSS)):
+        missing = (keypoints_PJ3[:, kind, 2] == 0).nonzero().flatten()
+        heat_A, tag_A = heatmaps_JSS[kind].flatten(), tags_JSS[kind].flatten()
+        appeal_MA = heat_A - (tag_A - mean_tag_P[missing, None]).abs().round()
+        cells.append(appeal_MA.argmax(dim=1))
+        people.append(missing)
+        kinds.append(torch.full_like(missing, kind))
+    kind_M, person_M, cell_M = torch.cat(kinds), torch.cat(people), torch.cat(cells)
+    cell_M2 = torch.stack((cell_M % side, cell_M // side), dim=-1)
+    offset_M2 = subcell_offset(heatmaps_JSS[None], kind_M[None], cell_M2[None], subcell)[0]
+    heat_M = heatmaps_JSS.flatten(1)[kind_M, cell_M]
+    filled_M3 = torch.cat((cell_M2 + offset_M2, heat_M[:, None]), dim=1)
+    keypoints_PJ3[person_M, kind_M] = filled_M3 * (heat_M > 0)[:, None]
