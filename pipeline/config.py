@@ -126,6 +126,44 @@ class EvaluateConfig(Settings):
     """Checkpoint file; by default the best one of train_joint in the run root."""
 
 
+class SyntheticConfig(Settings):
+    """The drawn data set that the demo trains on."""
+
+    train_images: int = Field(1200, ge=1)
+    """Pictures of the training split."""
+    val_images: int = Field(150, ge=1)
+    """Pictures of the validation split."""
+    seed: int = Field(0, ge=0)
+    """Seed; a picture depends on it, the split's name and its number alone."""
+    size_min: int = Field(256, ge=128)
+    """Longer side of the smallest picture in pixels; the shorter is three quarters of it."""
+    size_max: int = Field(304, ge=128)
+    """Longer side of the largest picture in pixels."""
+    height_min: float = Field(95.0, ge=50.0)
+    """Standing height of the smallest annotated person in pixels."""
+    height_max: float = Field(260.0, ge=50.0)
+    """Standing height of the tallest annotated person in pixels; never above 1.1 picture heights."""
+    max_people: int = Field(5, ge=1)
+    """Annotated people per picture at the most."""
+    similar_clothes: float = Field(0.35, ge=0.0, le=1.0)
+    """How often a person wears the clothes of the group's first one."""
+    crowd_share: float = Field(0.08, ge=0.0, le=1.0)
+    """Share of the pictures with a crowd (one region, no keypoints)."""
+    far_share: float = Field(0.15, ge=0.0, le=1.0)
+    """Share of the pictures with people too small for keypoints."""
+    empty_share: float = Field(0.04, ge=0.0, le=1.0)
+    """Share of the pictures without annotated people."""
+    occluder_share: float = Field(0.15, ge=0.0, le=1.0)
+    """Share of the pictures with a box in front of the people."""
+
+    @model_validator(mode="after")
+    def _ranges_ordered(self) -> "SyntheticConfig":
+        for low, high in (("size_min", "size_max"), ("height_min", "height_max")):
+            if getattr(self, low) > getattr(self, high):
+                raise ValueError(f"{low}={getattr(self, low)} is above {high}={getattr(self, high)}")
+        return self
+
+
 class TrackingConfig(Settings):
     """MLflow."""
 
@@ -150,6 +188,7 @@ class RunConfig(Settings):
     joint: StageConfig = StageConfig(steps=50_000)
     evaluate: EvaluateConfig = EvaluateConfig()
     tracking: TrackingConfig = TrackingConfig()
+    synthetic: SyntheticConfig = SyntheticConfig()
 
     @property
     def model(self) -> ModelConfig:
