@@ -24,8 +24,8 @@ class NetworkConfig(Settings):
     """Side of the square network input in pixels (section 4.2: 512)."""
     stacks: int = Field(4, ge=1)
     """Hourglasses in a row, each with a loss of its own (section 4.2: 4)."""
-    channels: int = Field(256, ge=8)
-    """Feature channels at the output resolution (AE: 256)."""
+    channels: int = Field(256, ge=8, multiple_of=8)
+    """Feature channels at the output resolution (AE: 256); a multiple of 8."""
     increase: int = Field(128, ge=0)
     """Channels added at every level down (AE: 128)."""
     depth: int = Field(4, ge=1)
@@ -48,8 +48,6 @@ class NetworkConfig(Settings):
                 f"input_size={self.input_size} does not halve {self.depth} times: "
                 f"use a multiple of {step}, or a smaller depth"
             )
-        if self.channels % 8:
-            raise ValueError(f"channels={self.channels} is not a multiple of 8")
         return self
 
 

@@ -62,7 +62,7 @@ def run_job(
         print("stopped", file=sys.stderr)
         sys.exit(STOPPED)
     except Exception as error:
-        # Ray hands on what a task raised as an error that is also a UserError and holds the original as `cause`.
+        # Ray hands on what a task raised as an error that is a UserError too and holds the original.
         if isinstance(error, UserError):
             print(f"error: {getattr(error, 'cause', error)}", file=sys.stderr)
             sys.exit(BAD_INPUT)
