@@ -40,13 +40,13 @@ def group_associative(candidates: Candidates, tag_threshold: float) -> Clusters:
     for image, valid_N in enumerate(valid_BN):
         index = np.flatnonzero(valid_N)
         chosen = (part[image, index] for part in (cell_BN2, kind_BN, score_BN, tag_BN))
-        member_BN[image, index] = index[_group_image(*chosen, tag_threshold)]
+        member_BN[image, index] = index[_group_image(tag_threshold, *chosen)]
     member = torch.from_numpy(member_BN).to(candidates.kind.device)
     return Clusters(member, torch.ones_like(candidates.score))
 
 
 def _group_image(
-    cell_N2: np.ndarray, kind_N: np.ndarray, score_N: np.ndarray, tag_N: np.ndarray, tag_threshold: float
+    tag_threshold: float, cell_N2: np.ndarray, kind_N: np.ndarray, score_N: np.ndarray, tag_N: np.ndarray
 ) -> np.ndarray:
     """Smallest candidate index of each candidate's person, for one image without padding."""
     score_N, tag_N = score_N.astype(np.float64), tag_N.astype(np.float64)

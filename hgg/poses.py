@@ -100,4 +100,4 @@ def _fill(
     offset_M2 = subcell_offset(heatmaps_JSS[None], kind_M[None], cell_M2[None], subcell)[0]
     heat_M = heatmaps_JSS.flatten(1)[kind_M, cell_M]
     filled_M3 = torch.cat((cell_M2 + offset_M2, heat_M[:, None]), dim=1)
-    keypoints_PJ3[person_M, kind_M] = filled_M3 * (heat_M > 0)[:, None]
+    keypoints_PJ3[person_M, kind_M] = torch.where(heat_M[:, None] > 0, filled_M3, 0.0)

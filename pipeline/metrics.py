@@ -58,7 +58,7 @@ def coco_metrics(
     known = set(truth.getImgIds())
     chosen = known if image_ids is None else set(image_ids)
     # pycocotools adds fields to the rows it is given, so it gets copies.
-    rows = [dict(row) for row in detections]
+    rows: Any = [dict(row) for row in detections]
     for unknown in [*(chosen - known), *({row["image_id"] for row in rows} - known)]:
         raise ValueError(f"image {unknown} is not in the annotations, which hold {len(known)} images")
     with contextlib.redirect_stdout(io.StringIO()):
@@ -70,7 +70,7 @@ def coco_metrics(
     return dict(zip(METRICS[iou_type], np.asarray(evaluator.stats, dtype=float).tolist(), strict=True))
 
 
-def _results(truth: COCO, rows: list[Detection]) -> COCO:
+def _results(truth: COCO, rows: Any) -> COCO:
     """Detections as pycocotools' object; its own reader fails on an empty list."""
     if rows:
         return truth.loadRes(rows)

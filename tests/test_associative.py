@@ -2,10 +2,10 @@
 
 import numpy as np
 import torch
-from candidate_cases import Row, check_people, make_candidates, people_of, random_rows
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from candidate_cases import Row, check_people, make_candidates, people_of, random_rows
 from hgg.associative import group_associative
 from hgg.clusters import LEFT_OUT
 from hgg.skeleton import JOINTS, NUM_JOINTS
@@ -85,7 +85,9 @@ def test_equal_tags_of_one_type_stay_two_people() -> None:
 
 def test_forty_people_keep_all_their_joints() -> None:
     rows = [
-        (kind, 0.9 - person / 100, 10.0 * person, person, kind) for kind in range(NUM_JOINTS) for person in range(40)
+        (kind, 0.9 - person / 100, 10.0 * person, person, kind)
+        for kind in range(NUM_JOINTS)
+        for person in range(40)
     ]
     assert {len(group) for group in _group(rows)} == {NUM_JOINTS}
     assert len(_group(rows)) == 40

@@ -31,9 +31,13 @@ def _expected(case: str) -> tuple[Path, list[dict[str, Any]], dict[str, Any]]:
 def test_figures_of_known_results(case: str, key: str | None, iou_type: Any, digits: int | None) -> None:
     truth, detections, entry = _expected(case)
     names = METRICS[iou_type]
-    expected = {name: entry[name] for name in names} if key is None else dict(zip(names, entry[key], strict=True))
+    expected = (
+        {name: entry[name] for name in names} if key is None else dict(zip(names, entry[key], strict=True))
+    )
     found = coco_metrics(truth, detections, iou_type=iou_type)
-    assert {name: value if digits is None else round(value, digits) for name, value in found.items()} == expected
+    assert {
+        name: value if digits is None else round(value, digits) for name, value in found.items()
+    } == expected
 
 
 def _truth(tmp_path: Path, *, empty_image: bool = False) -> tuple[Path, list[dict[str, Any]]]:
@@ -58,7 +62,8 @@ def _truth(tmp_path: Path, *, empty_image: bool = False) -> tuple[Path, list[dic
     categories = [{"id": 1, "name": "person"}]
     path.write_text(json.dumps({"images": images, "annotations": people, "categories": categories}))
     detections = [
-        {"image_id": p["image_id"], "category_id": 1, "keypoints": p["keypoints"], "score": 0.9} for p in people
+        {"image_id": p["image_id"], "category_id": 1, "keypoints": p["keypoints"], "score": 0.9}
+        for p in people
     ]
     return path, detections
 

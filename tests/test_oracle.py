@@ -1,10 +1,10 @@
 """Grouping by the ground truth."""
 
 import torch
-from candidate_cases import Row, check_people, make_candidates, people_of, random_rows
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from candidate_cases import Row, check_people, make_candidates, people_of, random_rows
 from hgg.clusters import LEFT_OUT
 from hgg.oracle import group_oracle
 from hgg.skeleton import NUM_JOINTS

@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 import torch
-from candidate_cases import make_candidates
 
+from candidate_cases import make_candidates
 from hgg.clusters import Clusters
 from hgg.poses import to_poses
 from hgg.skeleton import NUM_JOINTS
