@@ -94,6 +94,7 @@ def _make_split(
     names = [_file_name(first_id + k) for k in range(count)]
     if file.exists() and all((root / split / name).exists() for name in names):
         return {**_counts(json.loads(file.read_text(encoding="utf-8"))), "drawn": False}
+    file.unlink(missing_ok=True)  # while pictures are being written the split is not complete
     (root / split).mkdir(parents=True, exist_ok=True)
     logger.info("drawing %d pictures into %s", count, root / split)
     draw = partial(_write_picture, root / split, split, first_id, settings)

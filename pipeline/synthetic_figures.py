@@ -1,4 +1,4 @@
-"""Drawing of one synthetic person: clothes, parts in depth order, self-occlusion.
+"""Drawing of one synthetic person: parts in depth order, self-occlusion.
 
 Each part is a hull of two or more circles. Parts are painted from the farthest to the
 nearest at twice the resolution; the fourth channel of the canvas holds the part's number,
@@ -10,10 +10,10 @@ from typing import NamedTuple
 import cv2
 import numpy as np
 
+from pipeline.synthetic_clothes import Clothes, Colour, shaded
 from pipeline.synthetic_poses import HEAD_RADIUS, Body
 
 Array = np.ndarray
-Colour = tuple[float, float, float]
 
 OVERSAMPLING = 2  # canvas pixels per picture pixel
 SHIFT = 4  # binary digits of the sub-pixel coordinates that OpenCV takes
@@ -26,21 +26,6 @@ OWN_PARTS: tuple[tuple[int, ...], ...] = (
     *((LEG_LEFT, TORSO), (LEG_RIGHT, TORSO), (LEG_LEFT,), (LEG_RIGHT,), (LEG_LEFT,), (LEG_RIGHT,)),
 )
 """Per joint type the parts that show it: another part at its pixel hides it."""
-
-
-class Clothes(NamedTuple):
-    """Colours (red, green, blue, 0 to 255) and cut."""
-
-    shirt: Colour
-    trousers: Colour
-    skin: Colour
-    hair: Colour
-    shoes: Colour
-    collar: Colour
-    sleeves: bool
-    """Whether the sleeves reach the wrist."""
-    shorts: bool
-    """Whether the trousers end at the knee."""
 
 
 class Figure(NamedTuple):
@@ -67,24 +52,6 @@ class Part(NamedTuple):
     """(n, 2) canvas pixels."""
     radii: tuple[float, ...]
     colour: Colour
-
-
-SKINS = ((246, 208, 177), (224, 172, 136), (198, 134, 92), (141, 85, 54), (92, 58, 40))
-HAIRS = ((30, 24, 22), (80, 50, 30), (140, 90, 45), (220, 185, 110), (150, 60, 30), (190, 190, 190))
-
-
-def random_clothes(rng: np.random.Generator) -> Clothes:
-    """Random colours; shirt and trousers from the whole hue circle."""
-    return Clothes(
-        shirt=_random_colour(rng, 0.35, 0.95),
-        trousers=_random_colour(rng, 0.2, 0.7),
-        skin=_jittered(SKINS[rng.integers(len(SKINS))], rng),
-        hair=_jittered(HAIRS[rng.integers(len(HAIRS))], rng),
-        shoes=_random_colour(rng, 0.1, 0.9),
-        collar=_random_colour(rng, 0.7, 1.0),
-        sleeves=bool(rng.random() < 0.4),
-        shorts=bool(rng.random() < 0.3),
-    )
 
 
 def draw_figure(
@@ -138,11 +105,11 @@ def _parts(body: Body, clothes: Clothes, scale: float, offset: Array) -> list[Pa
         sleeve = clothes.shirt if clothes.sleeves else clothes.skin
         shin = clothes.skin if clothes.shorts else clothes.trousers
         parts += [
-            part(arm, (5 + side, 7 + side), (0.05, 0.038), _shade(clothes.shirt, 0.93), 0.01),
-            part(arm, (7 + side, 9 + side), (0.034, 0.028), _shade(sleeve, 0.97), 0.015),
+            part(arm, (5 + side, 7 + side), (0.05, 0.038), shaded(clothes.shirt, 0.93), 0.01),
+            part(arm, (7 + side, 9 + side), (0.034, 0.028), shaded(sleeve, 0.97), 0.015),
             part(arm, (9 + side, 9 + side), (0.034, 0.034), clothes.skin, 0.016),
             part(leg, (11 + side, 13 + side), (0.07, 0.052), clothes.trousers, -0.01),
-            part(leg, (13 + side, 15 + side), (0.05, 0.036), _shade(shin, 0.93), -0.012),
+            part(leg, (13 + side, 15 + side), (0.05, 0.036), shaded(shin, 0.93), -0.012),
             part(leg, (15 + side, 17 + side), (0.036, 0.03), clothes.shoes, -0.011),
         ]
     if body.front > 0.15:
@@ -162,7 +129,7 @@ def _collar(xyz: Array, scale: float, offset: Array, clothes: Clothes) -> Part:
 
 def _draw_hull(canvas: Array, part: Part, outline: float) -> None:
     """Fill the hull of a part's circles, with a darker rim that separates like-coloured parts."""
-    for extra, colour in ((outline, _shade(part.colour, 0.55)), (0.0, part.colour)):
+    for extra, colour in ((outline, shaded(part.colour, 0.55)), (0.0, part.colour)):
         value = (*colour, part.number)
         rims = [c + (r + extra) * CIRCLE for c, r in zip(part.centres, part.radii, strict=True)]
         hull = cv2.convexHull(np.concatenate(rims).astype(np.float32))
@@ -186,7 +153,7 @@ def _draw_head(canvas: Array, body: Body, clothes: Clothes, scale: float, offset
         _draw_face(canvas, centre, radius, forward, up, clothes)
     for joint, sign in ((3, 1.0), (4, -1.0)):
         if sign * left[2] > -0.4:
-            _dot(canvas, body.joints[joint, :2] * scale + offset, 0.2 * radius, _shade(clothes.skin, 0.8))
+            _dot(canvas, body.joints[joint, :2] * scale + offset, 0.2 * radius, shaded(clothes.skin, 0.8))
     for joint in (1, 2):
         if _faces(body, joint):
             spot = body.joints[joint, :2] * scale + offset
@@ -245,20 +212,3 @@ def _dot(canvas: Array, centre: Array, radius: float, colour: Colour) -> None:
 def _fixed(point: Array) -> tuple[int, int]:
     """OpenCV's fixed-point form of a position."""
     return round(float(point[0]) * 2**SHIFT), round(float(point[1]) * 2**SHIFT)
-
-
-def _shade(colour: Colour, factor: float) -> Colour:
-    return colour[0] * factor, colour[1] * factor, colour[2] * factor
-
-
-def _jittered(colour: tuple[int, int, int], rng: np.random.Generator) -> Colour:
-    r, g, b = np.clip(np.asarray(colour) * rng.uniform(0.88, 1.1) + rng.uniform(-6, 6, 3), 0, 255)
-    return float(r), float(g), float(b)
-
-
-def _random_colour(rng: np.random.Generator, dark: float, bright: float) -> Colour:
-    """A colour of random hue, saturation and brightness between two shares."""
-    hue, saturation, value = rng.uniform(0, 6), rng.uniform(0.15, 0.95), 255 * rng.uniform(dark, bright)
-    ramp = np.clip(np.abs((hue + np.array((0, 4, 2))) % 6 - 3) - 1, 0, 1)
-    r, g, b = value * (1 - saturation + saturation * ramp)
-    return float(r), float(g), float(b)

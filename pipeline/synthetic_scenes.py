@@ -12,7 +12,8 @@ import numpy as np
 
 from pipeline.config import SyntheticConfig
 from pipeline.synthetic_backgrounds import draw_background
-from pipeline.synthetic_figures import Clothes, Figure, draw_figure, random_clothes
+from pipeline.synthetic_clothes import Clothes, random_clothes
+from pipeline.synthetic_figures import Figure, draw_figure
 from pipeline.synthetic_poses import random_body
 
 Array = np.ndarray
