@@ -1,0 +1,65 @@
+"""The whole path on drawn people: data, both training stages, AP of three groupings, pictures."""
+
+import argparse
+import json
+import logging
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).resolve().parent.parent
+sys.path.insert(0, str(ROOT))
+
+from pipeline.command import run_job
+from pipeline.config import RunConfig
+
+STAGES = ("synthesize", "preprocess", "pretrain", "train_joint", "evaluate", "predict")
+GROUPINGS = {"ae": "AE", "hgg": "HGG", "oracle": "oracle"}
+METRICS = ("AP", "AP50", "AP75", "AP_M", "AP_L", "AR")
+
+log = logging.getLogger("jobs.demo")
+
+
+def main(config: RunConfig, arguments: argparse.Namespace) -> dict[str, Any]:
+    """Run the stages one after the other and return what `evaluate` found; a failing stage is the last."""
+    settings = [part for file in arguments.config for part in ("--config", str(file))] + arguments.overrides
+    begun = time.monotonic()
+    for stage in STAGES:
+        _run(stage, settings)
+    results = json.loads((config.run_root / "evaluate" / "results.json").read_text(encoding="utf-8"))
+    store = config.tracking.uri or f"sqlite:///{config.run_root}/mlflow.db"
+    print(f"\n{_table(results['ap'])}\n")
+    print(f"pictures: {config.run_root / 'evaluate' / 'pictures'} and {config.run_root / 'predict'}")
+    print(f"runs:     {Path(sys.executable).with_name('mlflow')} ui --backend-store-uri {store}")
+    print(f"time:     {_duration(time.monotonic() - begun)}\n")
+    return results
+
+
+def _run(stage: str, settings: list[str]) -> None:
+    """One job in a process of its own; its last line goes to stderr, so that stdout ends with the demo's."""
+    log.info("demo: %s", stage)
+    begun = time.monotonic()
+    code = subprocess.run(
+        [sys.executable, str(ROOT / "jobs" / f"{stage}.py"), *settings], stdout=sys.stderr
+    ).returncode
+    if code:
+        log.error("demo: %s failed with exit code %d", stage, code)
+        raise SystemExit(code if code > 0 else 128 - code)
+    log.info("demo: %s took %s", stage, _duration(time.monotonic() - begun))
+
+
+def _table(ap: dict[str, dict[str, float]]) -> str:
+    lines = [f"{'':8}" + "".join(f"{name:>8}" for name in METRICS)]
+    for grouping, title in GROUPINGS.items():
+        lines.append(f"{title:8}" + "".join(f"{ap[grouping][name]:8.3f}" for name in METRICS))
+    return "\n".join(lines)
+
+
+def _duration(seconds: float) -> str:
+    return f"{int(seconds) // 60} min {int(seconds) % 60:02d} s"
+
+
+if __name__ == "__main__":
+    run_job(main, name="demo", description=__doc__ or "")
