@@ -1,0 +1,99 @@
+"""A model in a file: what comes back, and what is turned away."""
+
+import pickle
+from pathlib import Path
+
+import pytest
+import torch
+
+from hgg.config import GroupingConfig, ModelConfig, NetworkConfig
+from hgg.model import HGG
+from hgg.weights import load_model, save_model
+
+SMALL = ModelConfig(
+    network=NetworkConfig(
+        input_size=32, stacks=1, channels=32, increase=0, depth=1, norm="group", visual_dim=4
+    ),
+    grouping=GroupingConfig(hidden=8, layers=1),
+)
+
+
+@pytest.fixture
+def saved(tmp_path: Path) -> Path:
+    save_model(tmp_path / "model.pt", HGG(SMALL))
+    return tmp_path / "model.pt"
+
+
+def with_network(**changes: object) -> ModelConfig:
+    network = NetworkConfig.model_validate(SMALL.network.model_dump() | changes)
+    return SMALL.model_copy(update={"network": network})
+
+
+def test_what_is_saved_comes_back(tmp_path: Path) -> None:
+    model = HGG(SMALL)
+    save_model(tmp_path / "model.pt", model)
+    loaded = load_model(tmp_path / "model.pt")
+    assert loaded.config == SMALL
+    assert not loaded.training
+    for name, value in model.state_dict().items():
+        assert torch.equal(loaded.state_dict()[name], value), name
+
+
+def test_thresholds_may_differ_from_the_files(saved: Path) -> None:
+    changed = SMALL.model_copy(update={"grouping": SMALL.grouping.model_copy(update={"cut": 0.25})})
+    assert load_model(saved, changed).config.grouping.cut == 0.25
+
+
+@pytest.mark.parametrize(
+    ("change", "shown"),
+    [
+        ({"channels": 64}, "network.channels is 32 in the file and 64 here"),
+        ({"norm": "batch"}, "network.norm is group in the file and batch here"),
+        ({"stacks": 2}, "network.stacks is 1 in the file and 2 here"),
+    ],
+)
+def test_another_architecture_names_both_settings(saved: Path, change: dict, shown: str) -> None:
+    with pytest.raises(ValueError, match="another architecture") as caught:
+        load_model(saved, with_network(**change))
+    assert shown in str(caught.value)
+    assert str(saved) in str(caught.value)
+
+
+def test_another_architecture_names_both_shapes(saved: Path) -> None:
+    with pytest.raises(ValueError, match=r"is \(32, 32, 3, 3\) in the file and \(64, 64, 3, 3\) here"):
+        load_model(saved, with_network(channels=64))
+
+
+def test_a_file_that_would_run_code_is_refused(tmp_path: Path) -> None:
+    class Malicious:
+        def __reduce__(self) -> tuple:
+            return (Path.touch, (tmp_path / "harm",))
+
+    torch.save({"format": 1, "config": {}, "model": Malicious()}, tmp_path / "bad.pt")
+    (tmp_path / "bare.pt").write_bytes(pickle.dumps(Malicious()))
+    for name in ("bad.pt", "bare.pt"):
+        with pytest.raises(ValueError, match="holds code, which is never run"):
+            load_model(tmp_path / name)
+    assert not (tmp_path / "harm").exists()
+
+
+def test_missing_cut_off_and_foreign_files_are_named(saved: Path, tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="no such file"):
+        load_model(tmp_path / "none.pt")
+    cut = tmp_path / "cut.pt"
+    cut.write_bytes(saved.read_bytes()[: saved.stat().st_size // 2])
+    with pytest.raises(ValueError, match="cut off"):
+        load_model(cut)
+    torch.save({"something": 1}, tmp_path / "other.pt")
+    with pytest.raises(ValueError, match="not a model of hgg: config, format, model missing"):
+        load_model(tmp_path / "other.pt")
+    torch.save(torch.zeros(1), tmp_path / "tensor.pt")
+    with pytest.raises(ValueError, match="it holds a Tensor"):
+        load_model(tmp_path / "tensor.pt")
+
+
+def test_a_later_format_is_refused(saved: Path) -> None:
+    content = torch.load(saved, weights_only=True) | {"format": 2}
+    torch.save(content, saved)
+    with pytest.raises(ValueError, match="format 2, this version of hgg reads 1"):
+        load_model(saved)
