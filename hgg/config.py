@@ -48,6 +48,11 @@ class NetworkConfig(Settings):
                 f"input_size={self.input_size} does not halve {self.depth} times: "
                 f"use a multiple of {step}, or a smaller depth"
             )
+        if self.norm == "group" and (self.channels % 32 or self.increase % 8):
+            raise ValueError(
+                f"norm=group has 8 groups, in a stem of a quarter of the channels too: channels={self.channels} "
+                f"must be a multiple of 32, and increase={self.increase} one of 8"
+            )
         return self
 
 
