@@ -50,7 +50,7 @@ class NetworkConfig(Settings):
             )
         if self.norm == "group" and (self.channels % 32 or self.increase % 8):
             raise ValueError(
-                f"norm=group has 8 groups, in a stem of a quarter of the channels too: channels={self.channels} "
+                f"norm=group has 8 groups, in the stem (channels / 4) too: channels={self.channels} "
                 f"must be a multiple of 32, and increase={self.increase} one of 8"
             )
         return self
