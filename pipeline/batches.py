@@ -1,0 +1,245 @@
+"""Samples (Parquet) to batches for training, without Ray.
+
+Letters: B images, P people (padded), J joint types, H = W input pixels, S output cells.
+"""
+
+import os
+from collections.abc import Iterator, Sequence
+from itertools import count, islice
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import cv2
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import torch
+from torch import Tensor
+from torch.utils.data import DataLoader, IterableDataset, get_worker_info
+
+from hgg.skeleton import NUM_JOINTS
+from hgg.targets import Targets
+from pipeline.command import UserError
+from pipeline.order import Order, sample_key
+from pipeline.rows import unpack_mask
+
+COLUMNS = ["image_id", "view", "jpeg", "heatmaps", "mask", "joints", "areas"]
+PREFETCHED = 4  # batches that each loader process prepares ahead
+
+
+class Batch(NamedTuple):
+    """A batch as it is read; `to` makes its targets what the losses take."""
+
+    images: Tensor
+    """(B, 3, H, W) uint8 RGB; channels last in memory."""
+    targets: Targets
+    """As stored, heatmaps (0 to 255) and mask (0, 1) are uint8, a quarter of the bytes to move."""
+    image_ids: Tensor
+    """(B,) long."""
+    keys: Tensor
+    """(B,) long; the random bits of each sample's augmentation (`pipeline.augment`)."""
+
+    def to(self, device: torch.device | str) -> "Batch":
+        """The batch on a device, with the float32 targets that `Targets` promises."""
+        moved = Targets(*(t.to(device, non_blocking=True) for t in self.targets))
+        targets = moved._replace(heatmaps=moved.heatmaps.float().div_(255), mask=moved.mask.float())
+        images, ids, keys = (
+            t.to(device, non_blocking=True) for t in (self.images, self.image_ids, self.keys)
+        )
+        return Batch(images, targets, ids, keys)
+
+
+class Unit(NamedTuple):
+    """What is read at once: a row group of a file."""
+
+    file: Path
+    group: int
+    rows: int
+
+
+class SampleReader(IterableDataset[Batch]):
+    """The endless stream of one rank's training batches, epoch after epoch.
+
+    A function of (seed, rank) and the samples; `start_step` begins anywhere in it without decoding what
+    lies before. All ranks' batches of one step together are the same samples for every `world`
+    (`pipeline.order`). Memory holds one window of undecoded rows per lane, whatever the data's size.
+
+    Args:
+        folder: samples of a split, `*.parquet`.
+        batch_size: B, images per step of this rank.
+        rank: which part of each step's images, below `world`.
+        world: number of ranks.
+        seed: seed of order and augmentation keys.
+        start_step: step (counted from 0 over all epochs) that comes first.
+
+    Raises `UserError` where there are no samples or too few for one batch.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        batch_size: int,
+        rank: int = 0,
+        world: int = 1,
+        seed: int = 0,
+        start_step: int = 0,
+    ) -> None:
+        super().__init__()
+        self.units = find_units(folder)
+        self.start_step = start_step
+        try:
+            self.order = Order([unit.rows for unit in self.units], batch_size * world, world, seed)
+        except ValueError as error:
+            raise UserError(f"{folder}: {error}; use a smaller batch_size or more images") from error
+        share = self.order.lanes // world
+        self.lanes = range(rank * share, (rank + 1) * share)
+
+    @property
+    def steps_per_epoch(self) -> int:
+        """Batches in one epoch, for every rank the same."""
+        return self.order.steps
+
+    def __iter__(self) -> Iterator[Batch]:
+        """Batches; in a loader process, that process's part of each."""
+        info = get_worker_info()
+        part, parts = (info.id, info.num_workers) if info else (0, 1)
+        lanes = np.array_split(np.asarray(self.lanes), parts)[part].tolist()
+        epoch, step = divmod(self.start_step, self.order.steps)
+        for now in count(epoch):
+            streams = [self._lane(now, lane, step) for lane in lanes]
+            for _ in range(step, self.order.steps):
+                rows = [row for lane in streams for row in islice(lane, self.order.lane_rows)]
+                yield _collate(rows, self.order.seed, now)
+            step = 0
+
+    def _lane(self, epoch: int, lane: int, step: int) -> Iterator[dict[str, Any]]:
+        """Undecoded rows of one lane, holding the units of one window."""
+        held: dict[int, pa.Table] = {}
+        for window in self.order.windows(epoch, lane, step):
+            needed = sorted({unit for unit, _ in window})
+            held = {unit: held[unit] if unit in held else _read(self.units[unit]) for unit in needed}
+            for unit, row in window:
+                yield _row(held[unit], row)
+
+
+def training_batches(reader: SampleReader, loader_workers: int = 0) -> Iterator[Batch]:
+    """The batches of a reader, decoded by this process or by `loader_workers` others; the same either way.
+
+    Every loader process decodes its own lanes of each batch, so nothing is read twice; no more are
+    started than the reader has lanes and the machine processors.
+    """
+    parts = min(loader_workers, len(reader.lanes), _processors())
+    if parts == 0:
+        yield from reader
+        return
+    # Spawned, because the caller may hold threads (Ray, Arrow) that a fork would cut off.
+    loader = DataLoader(
+        reader,
+        batch_size=None,
+        num_workers=parts,
+        multiprocessing_context="spawn",
+        prefetch_factor=PREFETCHED,
+    )
+    stream = iter(loader)
+    while True:
+        # The loader asks its processes in turn, so `parts` items in a row are one batch.
+        yield _joined(list(islice(stream, parts)))
+
+
+def _processors() -> int:
+    """Processors that this process may use; not every system tells it from those of the machine."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def read_in_order(folder: Path, batch_size: int) -> Iterator[Batch]:
+    """Every sample once, in the files' order, the last batch shorter; for validation."""
+    rows: list[dict[str, Any]] = []
+    for unit in find_units(folder):
+        table = _read(unit)
+        for index in range(unit.rows):
+            rows.append(_row(table, index))
+            if len(rows) == batch_size:
+                yield _collate(rows, 0, 0)
+                rows = []
+    if rows:
+        yield _collate(rows, 0, 0)
+
+
+def find_units(folder: Path) -> list[Unit]:
+    """Row groups of all sample files, in the files' order by name.
+
+    Raises `UserError` where there is none.
+    """
+    units = []
+    for file in sorted(folder.glob("[!.]*.parquet")):
+        metadata = pq.read_metadata(file)
+        units += [Unit(file, g, metadata.row_group(g).num_rows) for g in range(metadata.num_row_groups)]
+    if not units:
+        raise UserError(
+            f"{folder} holds no samples: run jobs/preprocess.py with the same configuration first"
+        )
+    return units
+
+
+def _read(unit: Unit) -> pa.Table:
+    with pq.ParquetFile(unit.file) as file:
+        return file.read_row_group(unit.group, columns=COLUMNS, use_threads=False)
+
+
+def _row(table: pa.Table, index: int) -> dict[str, Any]:
+    """One row; the large columns stay in Arrow's memory."""
+    return {name: table[name][index] for name in COLUMNS}
+
+
+def _collate(rows: Sequence[dict[str, Any]], seed: int, epoch: int) -> Batch:
+    """Decode rows and stack them."""
+    images = np.stack([_decode(row["jpeg"].as_buffer()) for row in rows])
+    side = round((len(rows[0]["heatmaps"].as_buffer()) // NUM_JOINTS) ** 0.5)
+    shape = (NUM_JOINTS, side, side)
+    heatmaps = np.stack([np.frombuffer(r["heatmaps"].as_buffer(), np.uint8).reshape(shape) for r in rows])
+    masks = np.stack([unpack_mask(row["mask"].as_py(), side) for row in rows])
+    joints, areas = _padded(rows)
+    ids = [row["image_id"].as_py() for row in rows]
+    keys = [sample_key(seed, epoch, i, row["view"].as_py()) for i, row in zip(ids, rows, strict=True)]
+    targets = Targets(torch.from_numpy(heatmaps), torch.from_numpy(masks), joints, areas)
+    return Batch(torch.from_numpy(images).permute(0, 3, 1, 2), targets, torch.tensor(ids), torch.tensor(keys))
+
+
+def _decode(jpeg: Any) -> np.ndarray:
+    """(H, W, 3) uint8 RGB."""
+    image = cv2.imdecode(np.frombuffer(jpeg, np.uint8), cv2.IMREAD_COLOR_RGB)
+    assert image is not None, "a sample's JPEG, written by this pipeline, does not decode"
+    return image
+
+
+def _padded(rows: Sequence[dict[str, Any]]) -> tuple[Tensor, Tensor]:
+    """Joints (B, P, J, 3) and areas (B, P) of all rows, padded with zeros to the largest P."""
+    areas = [row["areas"].values.to_numpy(zero_copy_only=False) for row in rows]
+    people = max(len(a) for a in areas)
+    joints_BPJ3 = np.zeros((len(rows), people, NUM_JOINTS, 3), np.float32)
+    areas_BP = np.zeros((len(rows), people), np.float32)
+    for b, (row, area) in enumerate(zip(rows, areas, strict=True)):
+        flat = row["joints"].values.to_numpy(zero_copy_only=False)
+        joints_BPJ3[b, : len(area)] = flat.reshape(-1, NUM_JOINTS, 3)
+        areas_BP[b, : len(area)] = area
+    return torch.from_numpy(joints_BPJ3), torch.from_numpy(areas_BP)
+
+
+def _joined(parts: Sequence[Batch]) -> Batch:
+    """One batch of several, padded to the largest P of them."""
+    people = max(part.targets.areas.shape[1] for part in parts)
+    targets = [_widened(part.targets, people) for part in parts]
+    return Batch(
+        torch.cat([part.images for part in parts]),
+        Targets(*(torch.cat(field) for field in zip(*targets, strict=True))),
+        torch.cat([part.image_ids for part in parts]),
+        torch.cat([part.keys for part in parts]),
+    )
+
+
+def _widened(targets: Targets, people: int) -> Targets:
+    missing = people - targets.areas.shape[1]
+    pad = torch.nn.functional.pad
+    return targets._replace(
+        joints=pad(targets.joints, (0, 0, 0, 0, 0, missing)), areas=pad(targets.areas, (0, missing))
+    )
