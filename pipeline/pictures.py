@@ -1,0 +1,96 @@
+"""Pictures of an evaluation: ground truth, AE and HGG side by side, where people overlap most."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import cv2
+import numpy as np
+
+from hgg.draw import colours_like, draw_poses, side_by_side, stacked
+from hgg.poses import Poses
+from hgg.skeleton import NUM_JOINTS
+from pipeline.files import atomic_path
+
+TITLES = {"ae": "AE", "hgg": "HGG", "oracle": "oracle"}
+PANEL_SIDE = 480  # pixels of a panel's longer side
+GRID_ROWS = 4
+
+
+class Shown(NamedTuple):
+    """An image that is to be drawn."""
+
+    crowding: float
+    image_id: int
+    image: np.ndarray
+    truth: Poses
+    people: dict[str, Poses]
+
+
+class Gallery:
+    """Keeps the most crowded of the images offered, and draws them; holds `size` images at a time."""
+
+    def __init__(self, size: int) -> None:
+        self.size = size
+        self.shown: list[Shown] = []
+
+    def offer(self, record: dict[str, Any], image: np.ndarray, people: Mapping[Any, Poses]) -> None:
+        """Keep an image (RGB, as the record's) if it is among the most crowded so far."""
+        crowding = overlap(
+            np.array([person["box"] for person in record["people"]], np.float64).reshape(-1, 4)
+        )
+        truth = true_poses(record)
+        self.shown.append(Shown(crowding, record["image_id"], image, truth, dict(people)))
+        self.shown.sort(key=lambda shown: (-shown.crowding, shown.image_id))
+        del self.shown[self.size :]
+
+    def draw(self, folder: Path) -> list[Path]:
+        """Write a picture an image, {image_id}.png, and picture.png, the first few of them in one."""
+        rows = {shown.image_id: _row(shown) for shown in self.shown}
+        pictures = {folder / f"{image_id}.png": row for image_id, row in rows.items()}
+        if rows:
+            pictures[folder / "picture.png"] = stacked(list(rows.values())[:GRID_ROWS])
+        for path, picture in pictures.items():
+            write_picture(path, picture)
+        return list(pictures)
+
+
+def overlap(boxes_P4: np.ndarray) -> float:
+    """How much people overlap: the sum over pairs of the IoU of their boxes (x, y, width, height)."""
+    low, size = boxes_P4[:, :2], boxes_P4[:, 2:]
+    high = low + size
+    shared = np.minimum(high[:, None], high[None]) - np.maximum(low[:, None], low[None])
+    intersection_PP = shared.clip(min=0).prod(axis=-1)
+    area_P = size.prod(axis=-1)
+    union_PP = area_P[:, None] + area_P[None] - intersection_PP
+    ratio_PP = intersection_PP / np.maximum(union_PP, 1.0)
+    return float(np.triu(ratio_PP, k=1).sum())
+
+
+def true_poses(record: dict[str, Any]) -> Poses:
+    """The people of a record, labelled joints with score 1."""
+    points = np.array([person["keypoints"] for person in record["people"]], np.float32)
+    keypoints_PJ3 = points.reshape(-1, NUM_JOINTS, 3)
+    keypoints_PJ3[..., 2] = keypoints_PJ3[..., 2] > 0
+    return Poses(keypoints_PJ3, np.ones(len(keypoints_PJ3), np.float32))
+
+
+def write_picture(path: Path, picture: np.ndarray) -> None:
+    """Write an RGB image as PNG, whole or not at all."""
+    done, data = cv2.imencode(".png", cv2.cvtColor(picture, cv2.COLOR_RGB2BGR))
+    assert done, picture.shape
+    with atomic_path(path) as temporary:
+        temporary.write_bytes(data.tobytes())
+
+
+def _row(shown: Shown) -> np.ndarray:
+    """Ground truth and each grouping; a person has the colour of the true person it is nearest to."""
+    truth = draw_poses(shown.image, shown.truth, long_side=PANEL_SIDE, scores=False, min_joints=1)
+    panels = [("ground truth", truth)]
+    for grouping, poses in shown.people.items():
+        if grouping != "oracle":
+            colours = colours_like(poses, shown.truth)
+            panels.append(
+                (TITLES[grouping], draw_poses(shown.image, poses, long_side=PANEL_SIDE, colours=colours))
+            )
+    return side_by_side(panels)
