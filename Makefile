@@ -59,5 +59,5 @@ graclus: $(STAMP) ## Compile torch-cluster (8 to 16 minutes), for grouping.match
 		$(PIP_INSTALL) --no-build-isolation --no-binary torch-cluster 'torch-cluster==1.6.3'
 	@$(PYTHON) -c 'import torch_cluster; print("torch-cluster", torch_cluster.__version__)'
 
-bench: $(STAMP) ## Speed here: views/s of preprocessing, samples/s of reading, images/s of training.
-	@$(PYTHON) -m pytest --benchmark-only
+bench: $(STAMP) ## Speed here, on the demo's data: views/s, samples/s read, images/s trained.
+	@$(PYTHON) jobs/benchmark.py --config conf/demo.yaml
