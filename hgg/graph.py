@@ -1,6 +1,6 @@
 """The keypoint graph: candidates are nodes, every pair of different types is an edge (section 3.1).
 
-Letters: B images, N candidates, F node features, J joint types.
+Letters: B images, N candidates, V visual channels, J joint types, E edges.
 """
 
 import torch
@@ -31,6 +31,16 @@ def node_features(candidates: Candidates, side: int) -> Tensor:
 
 
 def full_graph(candidates: Candidates) -> Tensor:
-    """Adjacency of the full graph: all pairs of valid candidates of different types, (B, N, N) bool."""
+    """Edges of the full graph: all pairs of valid candidates of different types.
+
+    Nodes carry one number over the whole batch, image * N + candidate, so that a batch is
+    one graph of separate parts.
+
+    Returns:
+        (2, E) int64, each edge once, the smaller number first, in ascending order.
+    """
     differ_BNN = candidates.kind[:, :, None] != candidates.kind[:, None, :]
-    return differ_BNN & candidates.valid[:, :, None] & candidates.valid[:, None, :]
+    edge_BNN = differ_BNN & candidates.valid[:, :, None] & candidates.valid[:, None, :]
+    image_E, first_E, second_E = edge_BNN.triu(diagonal=1).nonzero(as_tuple=True)
+    start_E = image_E * candidates.kind.shape[1]
+    return torch.stack((start_E + first_E, start_E + second_E))

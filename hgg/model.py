@@ -1,6 +1,6 @@
 """HGG: proposal network and differentiable grouping in one model (Fig. 2).
 
-Letters: B images, N candidates.
+Letters: B images, N candidates, A = B * N nodes, H embedding, E edges.
 """
 
 import torch
@@ -34,11 +34,11 @@ class Grouping(nn.Module):
         teacher_B: Tensor | None = None,
     ) -> Hierarchy:
         """Candidates to the rounds of Algorithm 1; `side` is the output map's longer side in cells."""
-        adjacency_BNN = full_graph(candidates)
-        embedding_BNH = self.interaction(node_features(candidates, side), adjacency_BNN)
+        pairs_2E = full_graph(candidates)
+        embedding_AH = self.interaction(node_features(candidates, side).flatten(0, 1), pairs_2E)
         return cluster(
-            embedding_BNH,
-            adjacency_BNN,
+            embedding_AH,
+            pairs_2E,
             candidates,
             self.edge,
             self.macro,

@@ -77,8 +77,8 @@ class MacroNodes(NamedTuple):
 
 
 def cluster(
-    embedding_BNH: Tensor,
-    adjacency_BNN: Tensor,
+    embedding_AH: Tensor,
+    pairs_2E: Tensor,
     candidates: Candidates,
     edge_discriminator: EdgeDiscriminator,
     macro_discriminator: MacroDiscriminator,
@@ -89,8 +89,8 @@ def cluster(
     """Run Algorithm 1 on a batch.
 
     Args:
-        embedding_BNH: node embeddings of the interaction network.
-        adjacency_BNN: bool edges of the graph, symmetric.
+        embedding_AH: node embeddings of the interaction network.
+        pairs_2E: edges of the graph, each once, the smaller number first.
         candidates: types and validity of the nodes.
         edge_discriminator: gives the proximity.
         macro_discriminator: judges the macro-nodes.
@@ -102,10 +102,8 @@ def cluster(
         Rounds and final macro-nodes. An image whose round merged nothing takes no part in
         the next, so an image's rounds do not depend on its neighbours in the batch.
     """
-    batch, size, _ = embedding_BNH.shape
-    embedding_AH = embedding_BNH.flatten(0, 1)
+    batch, size = candidates.kind.shape
     nodes = _singletons(candidates, label_BN)
-    pairs_2E = _first_pairs(adjacency_BNN)
     feature_AH = aggregate(embedding_AH, nodes.root)
     rounds: list[Round] = []
     for _ in range(config.max_rounds):
@@ -135,13 +133,6 @@ def _singletons(candidates: Candidates, label_BN: Tensor | None) -> MacroNodes:
     kind_A = candidates.kind.flatten()
     label_A = torch.full_like(kind_A, IGNORED) if label_BN is None else label_BN.flatten()
     return MacroNodes(torch.arange(len(kind_A), device=kind_A.device), 1 << kind_A, label_A)
-
-
-def _first_pairs(adjacency_BNN: Tensor) -> Tensor:
-    """Every edge once, as numbers over the batch, (2, E)."""
-    size = adjacency_BNN.shape[1]
-    image_E, first_E, second_E = adjacency_BNN.triu(diagonal=1).nonzero(as_tuple=True)
-    return torch.stack((image_E * size + first_E, image_E * size + second_E))
 
 
 def aggregate(embedding_AH: Tensor, root_A: Tensor) -> Tensor:
