@@ -3,10 +3,12 @@
 Shapes: B images, P people (padded), J joint types, S side of the output maps in cells.
 """
 
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
-import torch
+
+if TYPE_CHECKING:  # preprocessing encodes heatmaps in processes that have no other need of torch
+    import torch
 
 
 class Targets(NamedTuple):
@@ -20,10 +22,10 @@ class Targets(NamedTuple):
         areas: (B, P) float32 in cells squared; 0 for padding.
     """
 
-    heatmaps: torch.Tensor
-    mask: torch.Tensor
-    joints: torch.Tensor
-    areas: torch.Tensor
+    heatmaps: "torch.Tensor"
+    mask: "torch.Tensor"
+    joints: "torch.Tensor"
+    areas: "torch.Tensor"
 
 
 def encode_heatmaps(joints: np.ndarray, output_size: int, sigma: float) -> np.ndarray:

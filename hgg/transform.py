@@ -76,6 +76,11 @@ def to_pixels(points_cells: np.ndarray) -> np.ndarray:
     return (points_cells + 0.5) * NUM_STRIDE - 0.5
 
 
+def into_cells(transform: np.ndarray) -> np.ndarray:
+    """The transform (2, 3) from original pixels on to output cells."""
+    return np.column_stack([transform[:, :2] / NUM_STRIDE, to_cells(transform[:, 2])])
+
+
 def area_ratio(transform: np.ndarray) -> float:
     """Output cells squared per original pixel squared."""
     return float(abs(np.linalg.det(transform[:, :2]))) / NUM_STRIDE**2
@@ -85,7 +90,8 @@ def warp(image: np.ndarray, transform: np.ndarray, input_size: int) -> np.ndarra
     """Resample an image (H, W, 3) uint8 into the network input (input_size, input_size, 3), black outside.
 
     Bilinear sampling skips pixels when it shrinks by more than two, so an image that is to
-    shrink so far is first averaged down by a whole factor.
+    shrink so far is first averaged down by a whole factor. Maps (H, W) and other targets
+    than the input work alike.
     """
     factor = int(1 / np.sqrt(abs(np.linalg.det(transform[:, :2]))))
     if factor > 1:

@@ -40,7 +40,7 @@ class DataConfig(Settings):
     row_group: int = Field(32, ge=1)
     """Rows per Parquet row group: what a training rank reads at once."""
     max_rejected: int = Field(100, ge=0)
-    """Images left out for bad data before the job stops."""
+    """Images of a split left out for bad data before the job stops."""
     workers: int = Field(0, ge=0)
     """Ray Data tasks at a time; 0 is as many as the cluster has CPUs."""
     seed: int = 0
