@@ -9,7 +9,7 @@ from typing import Any
 
 import torch
 from pydantic import ValidationError
-from torch import Tensor
+from torch import Tensor, nn
 
 from hgg.config import ModelConfig
 from hgg.model import HGG
@@ -47,20 +47,45 @@ def load_model(path: Path, config: ModelConfig | None = None) -> HGG:
     except ValidationError as error:
         raise ValueError(f"{path}: its settings are not those of this version of hgg: {error}") from error
     model = HGG(config or saved)
-    check_architecture(path, model, saved, content["model"])
+    check_architecture(path, model, model.config, content["model"], saved)
     model.load_state_dict(content["model"])
     return model.eval()
 
 
-def check_architecture(path: Path, model: HGG, saved: ModelConfig, state: dict[str, Tensor]) -> None:
-    """Raise `ValueError` where the file's weights do not fit the model: both settings and both shapes."""
-    wanted_shapes, saved_shapes = _shapes(model.state_dict()), _shapes(state)
+def load_network(path: Path, model: HGG) -> None:
+    """Give `model` the proposal network of a saved model; its grouping stays as it is.
+
+    Raises:
+        ValueError: no such file, not such a file, or a network of another architecture.
+    """
+    saved = load_model(path)
+    state = saved.network.state_dict()
+    check_architecture(path, model.network, model.config, state, saved.config, ("network",))
+    model.network.load_state_dict(state)
+
+
+def check_architecture(
+    path: Path,
+    module: nn.Module,
+    wanted: ModelConfig,
+    state: dict[str, Tensor],
+    saved: ModelConfig,
+    groups: tuple[str, ...] = ("network", "grouping"),
+) -> None:
+    """Raise `ValueError` where a file's weights do not fit a module: both settings and both shapes.
+
+    Args:
+        path: the file.
+        module: what the weights are for; `wanted` are its settings.
+        state: the file's weights; `saved` are the settings that they were made with.
+        groups: groups of settings to compare for the message.
+    """
+    wanted_shapes, saved_shapes = _shapes(module.state_dict()), _shapes(state)
     if wanted_shapes == saved_shapes:
         return
     names = sorted(wanted_shapes.keys() | saved_shapes.keys())
-    unlike = [name for name in names if wanted_shapes.get(name) != saved_shapes.get(name)]
-    name = unlike[0]
-    settings = _differences(saved, model.config) or ["no setting differs: the file was altered"]
+    name = next(name for name in names if wanted_shapes.get(name) != saved_shapes.get(name))
+    settings = _differences(wanted, saved, groups) or ["no setting differs: the file was altered"]
     raise ValueError(
         f"{path}: a model of another architecture: {'; '.join(settings)}; for one, {name} is "
         f"{saved_shapes.get(name, 'absent')} in the file and {wanted_shapes.get(name, 'absent')} here; "
@@ -107,10 +132,10 @@ def _shapes(state: dict[str, Tensor]) -> dict[str, tuple[int, ...]]:
     return {name: tuple(value.shape) for name, value in state.items()}
 
 
-def _differences(saved: ModelConfig, wanted: ModelConfig) -> list[str]:
-    """Settings of network and grouping that the two do not share, with both values."""
+def _differences(wanted: ModelConfig, saved: ModelConfig, groups: tuple[str, ...]) -> list[str]:
+    """Settings that the two do not share, with both values."""
     lines = []
-    for group in ("network", "grouping"):
+    for group in groups:
         ours, theirs = getattr(wanted, group).model_dump(), getattr(saved, group).model_dump()
         lines += [
             f"{group}.{key} is {theirs[key]} in the file and {value} here"

@@ -70,7 +70,7 @@ def train(
     stage: StageConfig,
     options: TrainConfig,
     *,
-    validate: Callable[[], float | None],
+    validate: Callable[[], Row | None],
     report: Callable[[Row], None],
     save: Callable[[float | None], None],
 ) -> None:
@@ -80,11 +80,11 @@ def train(
         training: is changed in place.
         forward: the objective, or DDP around it.
         batches: this rank's, beginning with that of the next step.
-        validate: called on every rank after each `validate_every` steps and the last; its AP, the same on
-            every rank, or None where nothing is validated.
+        validate: called on every rank after each `validate_every` steps and the last; gives `ap` and
+            `ap_ae`, the same on every rank, or None where nothing is validated.
         report: called on every rank with each log line's figures, means over ranks and steps.
         save: called on every rank after each validation, each `checkpoint_every` steps and the last, with
-            the AP just measured, if any.
+            the `ap` just measured, if any.
 
     Raises:
         NotFiniteError: on every rank alike, before the weights are touched.
@@ -122,12 +122,12 @@ def train(
         progress.step = step
         _add(progress, means, gradient_norm=norm, busy=busy, waited=waited)
         last = step == stage.steps
-        ap = validate() if last or step % stage.validate_every == 0 else None
+        scores = validate() if last or step % stage.validate_every == 0 else None
         progress.seconds = time.perf_counter() - started
-        if last or ap is not None or step % stage.log_every == 0:
-            report(_take_row(progress, stage, rate, ap))
-        if last or ap is not None or step % stage.checkpoint_every == 0:
-            save(ap)
+        if last or scores or step % stage.log_every == 0:
+            report(_take_row(progress, stage, rate) | (scores or {}))
+        if last or scores or step % stage.checkpoint_every == 0:
+            save(scores["ap"] if scores else None)
 
 
 def teacher_share(step: int, stage: StageConfig) -> float:
@@ -165,7 +165,7 @@ def _add(progress: Progress, means: list[float], **figures: float) -> None:
     progress.steps += 1
 
 
-def _take_row(progress: Progress, stage: StageConfig, rate: float, ap: float | None) -> Row:
+def _take_row(progress: Progress, stage: StageConfig, rate: float) -> Row:
     """The figures of a log line; the sums begin anew."""
     mean = {name: value / progress.steps for name, value in progress.sums.items()}
     progress.sums, progress.steps = {}, 0
@@ -176,7 +176,8 @@ def _take_row(progress: Progress, stage: StageConfig, rate: float, ap: float | N
         "images_per_second": stage.batch_size / mean["busy"],
         "waiting": mean.pop("waited") / mean["busy"],
         "seconds_left": mean.pop("busy") * (stage.steps - progress.step),
-        "ap": ap,
+        "ap": None,
+        "ap_ae": None,
         **mean,
     }
 

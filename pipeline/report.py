@@ -22,9 +22,11 @@ COLUMNS = (
     "waiting",
     "seconds_left",
     "ap",
+    "ap_ae",
 )
 """Columns of metrics.csv. Losses are means since the last row, before their weights except `loss`; `waiting`
-is the share of the time that a step waits for its batch."""
+is the share of the time that a step waits for its batch; `ap` is the stage's score (AE's grouping in pretrain,
+HGG's in joint training), `ap_ae` that of AE's grouping on the same detections."""
 
 LOSSES = (("loss", "heatmap"), ("push", "pull"), ("edge", "macro"))
 PANEL_INCHES = (4.2, 3.2)
@@ -38,7 +40,7 @@ def log_line(row: Row, steps: int) -> str:
         f"  {row['images_per_second']:.1f} images/s  waiting {row['waiting']:.0%}"
         f"  left {timedelta(seconds=round(row['seconds_left'] or 0))}"
     )
-    return line if row["ap"] is None else f"{line}  AP {row['ap']:.3f}"
+    return line if row["ap"] is None else f"{line}  AP {row['ap']:.3f} (AE {row['ap_ae']:.3f})"
 
 
 def read_history(path: Path) -> list[Row]:
@@ -69,7 +71,7 @@ def draw_curves(rows: Sequence[Row], path: Path, title: str) -> None:
     # Imported here because it takes a second and only one rank draws.
     from matplotlib.figure import Figure
 
-    names = [*LOSSES, ("lr",), ("images_per_second",), ("ap",)]
+    names = [*LOSSES, ("lr",), ("images_per_second",), ("ap", "ap_ae")]
     figure = Figure(figsize=(PANEL_INCHES[0] * 3, PANEL_INCHES[1] * 2), layout="constrained")
     for panel, group in zip(figure.subplots(2, 3).flat, names, strict=True):
         for name in group:

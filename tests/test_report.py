@@ -10,7 +10,7 @@ from pipeline.report import COLUMNS, add_to_history, begin_history, draw_curves,
 
 def row(step: int, ap: float | None = None) -> Row:
     values: Row = dict.fromkeys(COLUMNS, 0.1)
-    return values | {"step": step, "loss": 1 / 3, "seconds_left": 3661.2, "waiting": 0.25, "ap": ap}
+    return values | {"step": step, "loss": 1 / 3, "seconds_left": 3661.2, "waiting": 0.25, "ap": ap, "ap_ae": ap}
 
 
 def test_log_line_has_its_fixed_order() -> None:
@@ -18,7 +18,7 @@ def test_log_line_has_its_fixed_order() -> None:
         "step   50/1000  loss 0.3333  heatmap 0.1  push 0.1  pull 0.1  edge 0.1  macro 0.1  lr 0.1  "
         "0.1 images/s  waiting 25%  left 1:01:01"
     )
-    assert log_line(row(50, ap=0.5), 1000).endswith("left 1:01:01  AP 0.500")
+    assert log_line(row(50, ap=0.5), 1000).endswith("left 1:01:01  AP 0.500 (AE 0.500)")
 
 
 def test_rows_come_back_with_all_their_digits(tmp_path: Path) -> None:

@@ -8,7 +8,7 @@ import torch
 
 from hgg.config import GroupingConfig, ModelConfig, NetworkConfig
 from hgg.model import HGG
-from hgg.weights import load_model, save_model
+from hgg.weights import load_model, load_network, save_model
 
 SMALL = ModelConfig(
     network=NetworkConfig(
@@ -62,6 +62,21 @@ def test_another_architecture_names_both_settings(saved: Path, change: dict, sho
 def test_another_architecture_names_both_shapes(saved: Path) -> None:
     with pytest.raises(ValueError, match=r"is \(32, 32, 3, 3\) in the file and \(64, 64, 3, 3\) here"):
         load_model(saved, with_network(channels=64))
+
+
+def test_a_pretrained_network_enters_a_model_with_other_grouping(saved: Path) -> None:
+    wider = SMALL.grouping.model_copy(update={"hidden": 16})
+    model = HGG(SMALL.model_copy(update={"grouping": wider}))
+    before = {name: value.clone() for name, value in model.grouping.state_dict().items()}
+    load_network(saved, model)
+    pretrained = load_model(saved).network.state_dict()
+    assert all(torch.equal(value, pretrained[name]) for name, value in model.network.state_dict().items())
+    assert all(torch.equal(value, before[name]) for name, value in model.grouping.state_dict().items())
+
+
+def test_a_pretrained_network_of_another_architecture_is_refused(saved: Path) -> None:
+    with pytest.raises(ValueError, match=r"network\.visual_dim is 4 in the file and 0 here; for one"):
+        load_network(saved, HGG(with_network(visual_dim=0)))
 
 
 def test_a_file_that_would_run_code_is_refused(tmp_path: Path) -> None:

@@ -1,0 +1,182 @@
+"""A training stage as a piece of work: its settings, its name and its folder, checked before anything starts."""
+
+import json
+from pathlib import Path
+from typing import Any, Literal, NamedTuple
+
+import torch
+
+from pipeline.coco import annotation_file
+from pipeline.command import UserError
+from pipeline.config import RunConfig, StageConfig
+from pipeline.files import sha256_file, write_json
+from pipeline.settings import fingerprint
+from pipeline.shards import data_fingerprint, records_manifest, samples_manifest, stage_folder
+
+StageName = Literal["pretrain", "joint"]
+
+# Settings that decide how a run is watched or placed, not what comes out of it.
+STAGE_KEEPING = {"log_every", "validate_every", "checkpoint_every"}
+TRAIN_KEEPING = {
+    "num_workers",
+    "use_gpu",
+    "cpus_per_worker",
+    "loader_workers",
+    "max_failures",
+    "validation_images",
+    "keep_checkpoints",
+    "pretrained",
+}
+PRETRAIN_LOSSES = {"heatmap", "push", "pull", "heatmap_foreground_weight"}
+MARKER = "run.json"
+EARLIER = "earlier"
+# What a run writes into its stage's folder, beside its checkpoints, which are kept by run.
+OUTPUTS = (
+    "config.yaml",
+    "metrics.csv",
+    "curves.png",
+    "train.log",
+    "best.pt",
+    "last.pt",
+    "pictures",
+    "results.json",
+    "mlflow.json",
+)
+
+
+class Task(NamedTuple):
+    """One run of a stage; plain enough to be sent to workers."""
+
+    config: RunConfig
+    stage: StageName
+    name: str
+    """Stage and fingerprint of everything that the result depends on: the same name is the same run."""
+    data: str
+    """Fingerprint of the samples."""
+    pretrained: Path | None
+    """Model that joint training starts from."""
+
+    @property
+    def settings(self) -> StageConfig:
+        """The stage's own settings."""
+        return self.config.pretrain if self.stage == "pretrain" else self.config.joint
+
+    @property
+    def folder(self) -> Path:
+        """Folder of the stage, where the run's results are."""
+        return self.config.run_root / self.stage
+
+    @property
+    def samples(self) -> Path:
+        """Folder of the training samples."""
+        return stage_folder(self.config.run_root, "samples", self.config.data.train_split)
+
+    @property
+    def validation(self) -> tuple[Path, Path]:
+        """Records and annotation file that the model is validated on."""
+        data = self.config.data
+        records = stage_folder(self.config.run_root, "records", data.val_split)
+        return records, annotation_file(data.root, data.val_split)
+
+
+def plan_task(config: RunConfig, stage: StageName) -> Task:
+    """Check everything that a stage needs, and name its run.
+
+    Raises:
+        UserError: samples, records or the pretrained model are missing or made for other settings, or the
+            processor cannot compute in bfloat16.
+    """
+    if config.train.bf16 and not config.train.use_gpu:
+        check_bf16()
+    pretrained = _pretrained(config) if stage == "joint" else None
+    task = Task(config, stage, "", "", pretrained)
+    _check_samples(task)
+    if config.train.validation_images:
+        _check_validation(task)
+    data = data_fingerprint(task.samples)
+    return task._replace(name=f"{stage}-{fingerprint(_identity(task, data))}", data=data)
+
+
+def check_bf16() -> None:
+    """Raise `UserError` where this processor only emulates bfloat16, ten times slower than float32."""
+    found = torch.cpu.get_capabilities()
+    if not any(found.get(name) for name in ("avx512_bf16", "amx_bf16", "bf16")):
+        raise UserError(
+            "train.bf16=true: this processor has neither AVX512-BF16 nor AMX and would be ten times slower "
+            "than in float32: set train.bf16=false, or train.use_gpu=true"
+        )
+
+
+def claim_folder(task: Task) -> None:
+    """Make the stage's folder this run's: what another run wrote there is moved to `earlier/{its name}`.
+
+    Nothing is lost, and going back to the other settings brings its files back. A kill in between leaves
+    files that the next start moves.
+    """
+    folder, marker = task.folder, task.folder / MARKER
+    before = json.loads(marker.read_text(encoding="utf-8"))["run"] if marker.exists() else task.name
+    if before != task.name:
+        _move(folder, folder / EARLIER / before)
+    write_json(marker, {"run": task.name})
+    _move(folder / EARLIER / task.name, folder)
+
+
+def finished_results(task: Task) -> dict[str, Any] | None:
+    """Results of this very run, if it has been finished."""
+    path = task.folder / "results.json"
+    if not path.exists():
+        return None
+    results = json.loads(path.read_text(encoding="utf-8"))
+    return results if results.get("run") == task.name else None
+
+
+def _identity(task: Task, data: str) -> dict[str, Any]:
+    """Everything that the trained weights depend on."""
+    config, joint = task.config, task.stage == "joint"
+    return {
+        "stage": task.stage,
+        "model": (config.model if joint else config.network).model_dump(mode="json"),
+        "loss": config.loss.model_dump(mode="json", include=None if joint else PRETRAIN_LOSSES),
+        "settings": task.settings.model_dump(mode="json", exclude=STAGE_KEEPING),
+        "train": config.train.model_dump(mode="json", exclude=TRAIN_KEEPING),
+        "data": data,
+        "pretrained": sha256_file(task.pretrained) if task.pretrained else None,
+    }
+
+
+def _pretrained(config: RunConfig) -> Path:
+    path = config.train.pretrained or config.run_root / "pretrain" / "best.pt"
+    if not path.is_file():
+        raise UserError(
+            f"{path}: no pretrained model there to start joint training from: run jobs/pretrain.py with this "
+            "configuration first, or name one with train.pretrained=FILE"
+        )
+    return path
+
+
+def _check_samples(task: Task) -> None:
+    manifest = samples_manifest(task.samples)
+    made, wanted = manifest.settings["input_size"], task.config.network.input_size
+    if made != wanted:
+        raise UserError(
+            f"{task.samples}: made for network.input_size={made}, which is {wanted} here: "
+            "run jobs/preprocess.py with this configuration"
+        )
+
+
+def _check_validation(task: Task) -> None:
+    records, annotations = task.validation
+    records_manifest(records)
+    if not annotations.is_file():
+        raise UserError(
+            f"{annotations}: no such file; validation needs it: correct data.root or data.val_split, "
+            "or set train.validation_images=0"
+        )
+
+
+def _move(source: Path, target: Path) -> None:
+    """Move whatever a run wrote from one folder to another."""
+    for name in OUTPUTS:
+        if (source / name).exists():
+            target.mkdir(parents=True, exist_ok=True)
+            (source / name).replace(target / name)
