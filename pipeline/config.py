@@ -97,7 +97,9 @@ class TrainConfig(Settings):
     """Processes per worker that decode samples; 0 decodes in the worker."""
     max_failures: int = Field(3, ge=0)
     """How often Ray restarts the workers before the run fails."""
-    seed: int = 0
+    pretrained: Path | None = None
+    """Model that joint training starts from; by default the best one of pretrain in the run root."""
+    seed: int = Field(0, ge=0)
     """Seed of weights, order, flips, colours and dropout."""
     bf16: bool = False
     """bfloat16 autocast in the network, for GPUs; grouping stays in float32."""

@@ -24,9 +24,9 @@ COLUMNS = (
     "ap",
     "ap_ae",
 )
-"""Columns of metrics.csv. Losses are means since the last row, before their weights except `loss`; `waiting`
-is the share of the time that a step waits for its batch; `ap` is the stage's score (AE's grouping in pretrain,
-HGG's in joint training), `ap_ae` that of AE's grouping on the same detections."""
+"""Columns of metrics.csv. Losses are means since the last row, before their weights except `loss`. `waiting`
+is the share of the time that a step waits for its batch. `ap` is the stage's score, of AE's grouping in
+pretrain and of HGG's in joint training; `ap_ae` is that of AE's grouping on the same detections."""
 
 LOSSES = (("loss", "heatmap"), ("push", "pull"), ("edge", "macro"))
 PANEL_INCHES = (4.2, 3.2)

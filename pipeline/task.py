@@ -1,4 +1,4 @@
-"""A training stage as a piece of work: its settings, its name and its folder, checked before anything starts."""
+"""A training stage as a piece of work: settings, name and folder, checked before anything starts."""
 
 import json
 from pathlib import Path

@@ -10,7 +10,8 @@ from pipeline.report import COLUMNS, add_to_history, begin_history, draw_curves,
 
 def row(step: int, ap: float | None = None) -> Row:
     values: Row = dict.fromkeys(COLUMNS, 0.1)
-    return values | {"step": step, "loss": 1 / 3, "seconds_left": 3661.2, "waiting": 0.25, "ap": ap, "ap_ae": ap}
+    values |= {"step": step, "loss": 1 / 3, "seconds_left": 3661.2, "waiting": 0.25}
+    return values | {"ap": ap, "ap_ae": ap}
 
 
 def test_log_line_has_its_fixed_order() -> None:
