@@ -1,0 +1,191 @@
+"""Evaluation from records to AP, result files and pictures, with a model that sees the truth."""
+
+import json
+import logging
+from pathlib import Path
+from typing import NamedTuple
+
+import cv2
+import numpy as np
+import pytest
+
+from evaluation_cases import HEIGHT, WIDTH, PerfectModel, make_records, write_coco
+from hgg.config import ModelConfig
+from hgg.poses import Poses
+from hgg.skeleton import NUM_JOINTS
+from pipeline import evaluate
+from pipeline.command import UserError
+from pipeline.config import RunConfig
+from pipeline.evaluate import (
+    GROUPINGS,
+    Evaluation,
+    Grouping,
+    coco_rows,
+    evaluate_model,
+    true_people,
+    write_detections,
+)
+from pipeline.metrics import Detection, coco_metrics
+from pipeline.pictures import Gallery, overlap
+from pipeline.shards import read_records
+
+NETWORK = {"input_size": 128, "stacks": 1, "channels": 8, "increase": 0, "depth": 2, "visual_dim": 4}
+PEOPLE = [[(20.0, 20.0)], [], [(30.0, 40.0), (120.0, 30.0)], [(50.0, 30.0), (75.0, 40.0)], [(90.0, 50.0)]]
+
+
+class Split(NamedTuple):
+    """A data set and its records."""
+
+    annotations: Path
+    records: Path
+
+    def model(self) -> PerfectModel:
+        """A new model: it goes through the records once."""
+        return PerfectModel(ModelConfig.model_validate({"network": NETWORK}), self.records, sigma=1.0)
+
+    def evaluate(self, *groupings: Grouping, batch_size: int = 2, limit: int = 0) -> Evaluation:
+        """Evaluation of a new model."""
+        return evaluate_model(
+            self.model(),
+            self.records,
+            self.annotations,
+            batch_size=batch_size,
+            groupings=groupings or GROUPINGS,
+            limit=limit,
+        )
+
+
+@pytest.fixture(scope="module")
+def split(tmp_path_factory: pytest.TempPathFactory) -> Split:
+    root = tmp_path_factory.mktemp("evaluate")
+    annotations = write_coco(root / "data", "val2017", PEOPLE)
+    config = RunConfig.model_validate({"run_root": root / "run", "data": {"root": root / "data"}})
+    return Split(annotations, make_records(config, "val2017"))
+
+
+def test_three_groupings_of_one_forward_pass(split: Split) -> None:
+    model = split.model().train()
+    found = evaluate_model(model, split.records, split.annotations, batch_size=2)
+    assert list(found.ap) == list(found.detections) == ["ae", "hgg", "oracle"]
+    assert found.ap["ae"]["AP"] > 0.99
+    assert found.ap["oracle"]["AP"] > 0.99
+    assert 0 <= found.ap["hgg"]["AP"] <= 1  # its grouping is not trained
+    assert model.training
+    assert {name: found.counts[name] for name in ("images", "images_missing", "people", "candidates")} == {
+        "images": len(PEOPLE),
+        "images_missing": 0,
+        "people": 6,
+        "candidates": 6 * NUM_JOINTS,
+    }
+    assert found.counts["images_per_second"] > 0
+
+
+def test_a_batch_size_changes_nothing(split: Split) -> None:
+    one, three = (split.evaluate("ae", "oracle", batch_size=size) for size in (1, 3))
+    assert one.ap == three.ap
+    assert list(one.ap) == ["ae", "oracle"]
+
+
+def test_a_limit_scores_the_first_images_alone(split: Split) -> None:
+    found = split.evaluate("ae", limit=3)
+    assert found.counts["images"] == 3
+    assert found.counts["images_missing"] == 0
+    assert {row["image_id"] for row in found.detections["ae"]} == {10, 30}
+    assert found.ap["ae"]["AP"] > 0.99
+
+
+def test_people_found_in_an_image_without_people_cost_precision(
+    split: Split, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    honest = evaluate.coco_rows
+    invented = Poses(np.ones((1, NUM_JOINTS, 3), np.float32), np.ones(1, np.float32))
+
+    def rows(image_id: int, poses: Poses) -> list[Detection]:
+        return honest(image_id, invented if image_id == 20 else poses)
+
+    monkeypatch.setattr(evaluate, "coco_rows", rows)
+    assert split.evaluate("ae").ap["ae"]["AP"] < 0.9
+
+
+def test_images_without_a_record_are_counted(split: Split, tmp_path: Path) -> None:
+    content = json.loads(split.annotations.read_text())
+    content["images"].append({"id": 99, "width": 5, "height": 5, "file_name": "99.jpg"})
+    more = tmp_path / "more.json"
+    more.write_text(json.dumps(content))
+    found = evaluate_model(split.model(), split.records, more, batch_size=4, groupings=("ae",))
+    assert found.counts["images_missing"] == 1
+
+
+def test_records_must_be_there(split: Split, tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"jobs/preprocess\.py"):
+        evaluate_model(split.model(), tmp_path, split.annotations, batch_size=4)
+
+
+def test_the_result_file_has_the_same_figures(split: Split, tmp_path: Path) -> None:
+    found = split.evaluate()
+    for grouping, rows in found.detections.items():
+        write_detections(tmp_path / "rows.json", rows)
+        read = json.loads((tmp_path / "rows.json").read_text())
+        assert [set(row) for row in read] == [{"image_id", "category_id", "keypoints", "score"}] * len(rows)
+        assert coco_metrics(split.annotations, read) == found.ap[grouping]
+    write_detections(tmp_path / "none.json", [])
+    assert json.loads((tmp_path / "none.json").read_text()) == []
+
+
+def test_progress_is_logged_with_rate_and_time_left(
+    split: Split, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(evaluate, "LOG_SECONDS", 0.0)
+    with caplog.at_level(logging.INFO, logger="pipeline.evaluate"):
+        split.evaluate("ae")
+    assert [message.split(",")[0] for message in caplog.messages] == [
+        f"evaluated {done} of 5 images" for done in (2, 4, 5)
+    ]
+
+
+def test_a_missing_joint_is_written_at_the_mean_of_the_others() -> None:
+    keypoints = np.zeros((1, NUM_JOINTS, 3), np.float32)
+    keypoints[0, 0], keypoints[0, 5] = (10, 20, 0.5), (20.006, 40, 0.5)
+    (row,) = coco_rows(7, Poses(keypoints, np.array([0.123456789], np.float32)))
+    places = row["keypoints"].reshape(NUM_JOINTS, 3)
+    assert places[0].tolist() == [10.0, 20.0, 1.0]
+    assert places[5].tolist() == [20.01, 40.0, 1.0]
+    assert places[1:5].tolist() == [[15.0, 30.0, 1.0]] * 4
+    assert (row["image_id"], row["category_id"], row["score"]) == (7, 1, 0.123457)
+
+
+def test_only_the_twenty_people_that_coco_counts_are_kept() -> None:
+    poses = Poses(np.ones((30, NUM_JOINTS, 3), np.float32), np.linspace(1, 0.1, 30).astype(np.float32))
+    rows = coco_rows(7, poses)
+    assert len(rows) == 20
+    assert min(row["score"] for row in rows) == pytest.approx(float(poses.score[19]), abs=1e-6)
+
+
+def test_true_people_are_padded_to_the_fullest_image(split: Split) -> None:
+    records = list(read_records(split.records))[1:4]
+    targets = true_people(records, np.stack([np.eye(2, 3)] * 3), 32)
+    assert targets.joints.shape == (3, 2, NUM_JOINTS, 3)
+    assert (targets.areas > 0).sum(dim=1).tolist() == [0, 2, 2]
+    assert targets.mask.shape == (3, 32, 32)
+    assert true_people(records[:1], np.eye(2, 3)[None], 32).joints.shape == (1, 0, NUM_JOINTS, 3)
+
+
+def test_overlap_is_the_sum_of_pairwise_iou() -> None:
+    boxes = np.array([[0, 0, 10, 10], [5, 0, 10, 10], [100, 100, 10, 10]], float)
+    assert overlap(boxes) == pytest.approx(50 / 150)
+    assert overlap(boxes[:1]) == overlap(boxes[:0]) == 0.0
+
+
+def test_the_gallery_draws_the_most_crowded_images(split: Split, tmp_path: Path) -> None:
+    gallery = Gallery(2)
+    evaluate_model(split.model(), split.records, split.annotations, batch_size=2, gallery=gallery)
+    # Image 40 has the two people who overlap; among the others the first comes first.
+    assert [shown.image_id for shown in gallery.shown] == [40, 10]
+    paths = gallery.draw(tmp_path / "pictures")
+    assert [path.name for path in paths] == ["40.png", "10.png", "picture.png"]
+    assert sorted(tmp_path.rglob("*.png")) == sorted(paths)
+    row = cv2.imread(str(paths[0]))
+    assert row is not None
+    assert row.shape[1] == 3 * 480
+    assert row.shape[0] > 480 * HEIGHT // WIDTH
+    assert Gallery(0).draw(tmp_path / "none") == []
