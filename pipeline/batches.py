@@ -22,6 +22,7 @@ from hgg.targets import Targets
 from pipeline.command import UserError
 from pipeline.order import Order, sample_key
 from pipeline.rows import unpack_mask
+from pipeline.shards import samples_manifest
 
 COLUMNS = ["image_id", "view", "jpeg", "heatmaps", "mask", "joints", "areas"]
 PREFETCHED = 4  # batches that each loader process prepares ahead
@@ -65,7 +66,7 @@ class SampleReader(IterableDataset[Batch]):
     (`pipeline.order`). Memory holds one window of undecoded rows per lane, whatever the data's size.
 
     Args:
-        folder: samples of a split, `*.parquet`.
+        folder: samples of a split.
         batch_size: B, images per step of this rank.
         rank: which part of each step's images, below `world`.
         world: number of ranks.
@@ -166,18 +167,14 @@ def read_in_order(folder: Path, batch_size: int) -> Iterator[Batch]:
 
 
 def find_units(folder: Path) -> list[Unit]:
-    """Row groups of all sample files, in the files' order by name.
+    """Row groups of all sample files that the manifest names, in its order.
 
-    Raises `UserError` where there is none.
+    Raises `UserError` where preprocessing has not finished there.
     """
     units = []
-    for file in sorted(folder.glob("[!.]*.parquet")):
+    for file in samples_manifest(folder).files:
         metadata = pq.read_metadata(file)
         units += [Unit(file, g, metadata.row_group(g).num_rows) for g in range(metadata.num_row_groups)]
-    if not units:
-        raise UserError(
-            f"{folder} holds no samples: run jobs/preprocess.py with the same configuration first"
-        )
     return units
 
 

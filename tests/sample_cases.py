@@ -9,7 +9,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from hgg.skeleton import NUM_JOINTS
+from pipeline.files import sha256_file
 from pipeline.rows import SAMPLE_SCHEMA, pack_mask
+from pipeline.shards import ShardRow, shard_file, write_manifest
 
 INPUT, CELLS = 32, 8
 
@@ -37,13 +39,21 @@ def sample_row(image_id: int, view: int = 0, people: int = 1) -> dict[str, Any]:
     }
 
 
-def write_samples(folder: Path, rows_of_files: list[int], row_group: int = 4) -> int:
+def write_samples(folder: Path, rows_of_files: list[int], row_group: int = 4, most_people: int = 3) -> int:
     """Files with so many rows each, image ids counted from 1; returns the number of rows."""
     folder.mkdir(parents=True)
     image_id = 0
+    shards = []
     for number, count in enumerate(rows_of_files):
-        rows = [sample_row(image_id + k + 1, people=(image_id + k) % 4) for k in range(count)]
+        rows = [sample_row(image_id + k + 1, people=(image_id + k) % (most_people + 1)) for k in range(count)]
         image_id += count
-        table = pa.Table.from_pylist(rows, SAMPLE_SCHEMA)
-        pq.write_table(table, folder / f"part-{number:05d}.parquet", row_group_size=row_group)
+        shards.append(write_shard(folder, number, rows, row_group))
+    write_manifest(folder, "samples", folder.name, {"input_size": INPUT}, shards, {}, [])
     return image_id
+
+
+def write_shard(folder: Path, number: int, rows: list[dict[str, Any]], row_group: int) -> ShardRow:
+    """A file of samples; returns its row for the manifest."""
+    path = folder / shard_file(number)
+    pq.write_table(pa.Table.from_pylist(rows, SAMPLE_SCHEMA), path, row_group_size=row_group)
+    return ShardRow(number, path.name, len(rows), path.stat().st_size, sha256_file(path), "", {}, [])

@@ -4,8 +4,6 @@ from itertools import chain, islice, pairwise
 from pathlib import Path
 
 import numpy as np
-import pyarrow as pa
-import pyarrow.parquet as pq
 import pytest
 import torch
 
@@ -13,7 +11,7 @@ from pipeline import batches
 from pipeline.batches import Batch, SampleReader, read_in_order, training_batches
 from pipeline.command import UserError
 from pipeline.order import WINDOW, Order, sample_key
-from pipeline.rows import SAMPLE_SCHEMA, unpack_mask
+from pipeline.rows import unpack_mask
 from sample_cases import CELLS, INPUT, sample_row, write_samples
 
 
@@ -136,16 +134,15 @@ def test_a_missing_folder_and_too_few_samples_are_user_errors(folder: Path, tmp_
         SampleReader(folder, batch_size=64)
 
 
-def test_unfinished_files_are_not_read(tmp_path: Path) -> None:
+def test_files_that_the_manifest_does_not_name_are_not_read(tmp_path: Path) -> None:
     write_samples(tmp_path / "train", [8])
-    (tmp_path / "train" / ".tmp.part-00001.parquet").write_bytes(b"half")
+    for name in (".tmp.part-00001.parquet", "part-00009.parquet"):
+        (tmp_path / "train" / name).write_bytes(b"half")
     assert len(next(read_in_order(tmp_path / "train", 16)).image_ids) == 8
 
 
 def test_a_batch_without_people_has_room_for_none(tmp_path: Path) -> None:
-    (tmp_path / "train").mkdir()
-    table = pa.Table.from_pylist([sample_row(k, people=0) for k in range(4)], SAMPLE_SCHEMA)
-    pq.write_table(table, tmp_path / "train" / "a.parquet")
+    write_samples(tmp_path / "train", [4], most_people=0)
     batch = take(tmp_path / "train", 1, batch_size=4)[0]
     assert batch.targets.joints.shape == (4, 0, 17, 3)
     assert batch.targets.areas.shape == (4, 0)
