@@ -5,6 +5,7 @@ import logging
 import os
 import platform
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -30,18 +31,18 @@ def main(config: RunConfig, arguments: argparse.Namespace) -> dict[str, Any]:
 
     if arguments.seconds <= 0:
         raise UserError(f"--seconds {arguments.seconds}: must be above 0")
-    figures = {}
-    for name, measure in {
-        "views_per_second": lambda: benchmark.views_per_second(config, arguments.seconds),
-        "samples_per_second": lambda: benchmark.samples_per_second(config, arguments.seconds),
-        "pretrain_images_per_second": lambda: benchmark.images_per_second(config, False, arguments.seconds),
-        "joint_images_per_second": lambda: benchmark.images_per_second(config, True, arguments.seconds),
-    }.items():
-        figures[name] = round(measure(), 2)
-        log.info("%-28s %10.2f", name, figures[name])
+    measures: dict[str, Callable[[RunConfig, float], float | None]] = {
+        "views_per_second": benchmark.views_per_second,
+        "samples_per_second": benchmark.samples_per_second,
+        "pretrain_images_per_second": benchmark.pretrain_images_per_second,
+        "joint_images_per_second": benchmark.joint_images_per_second,
+    }
+    figures: dict[str, float | None] = {}
+    for name, measure in measures.items():
+        figures[name] = measure(config, arguments.seconds)
+        log.info("%s: %s", name, figures[name])
     results = figures | {
         "input_size": config.network.input_size,
-        "pretrained": benchmark.pretrained(config).exists(),
         "threads": torch.get_num_threads(),
         "processors": os.cpu_count(),
         "machine": platform.machine(),

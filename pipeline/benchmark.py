@@ -1,12 +1,10 @@
 """How fast this machine preprocesses, reads and trains, each measured alone for a bounded time."""
 
+import logging
 import time
 from collections.abc import Iterator
 from itertools import chain, cycle, islice, repeat
-from pathlib import Path
 from typing import Any
-
-import torch
 
 from hgg.model import HGG
 from hgg.objective import Objective
@@ -18,7 +16,8 @@ from pipeline.loop import Progress, Training, train
 from pipeline.optimiser import make_optimiser
 from pipeline.shards import read_records, stage_folder
 
-WARM_UP = 2  # steps before the clock starts: allocations, choice of kernels
+log = logging.getLogger(__name__)
+
 KEPT_BATCHES = 8  # batches that training repeats, so that reading is not measured with it
 
 
@@ -31,7 +30,7 @@ def views_per_second(config: RunConfig, seconds: float) -> float:
         record = next(records)
         encode_view(record, view_rng(config.data.seed, record["image_id"], 1), 1, config.data, config.network)
         made += 1
-    return made / (time.perf_counter() - begun)
+    return round(made / (time.perf_counter() - begun), 2)
 
 
 def samples_per_second(config: RunConfig, seconds: float) -> float:
@@ -41,26 +40,39 @@ def samples_per_second(config: RunConfig, seconds: float) -> float:
     read, begun = 0, time.perf_counter()
     while time.perf_counter() - begun < seconds:
         read += len(next(stream).image_ids)
-    return read / (time.perf_counter() - begun)
+    return round(read / (time.perf_counter() - begun), 2)
 
 
-def images_per_second(config: RunConfig, joint: bool, seconds: float) -> float:
-    """Images of whole training steps of a stage, in this process, on batches that are in memory."""
-    stage = config.joint if joint else config.pretrain
+def pretrain_images_per_second(config: RunConfig, seconds: float) -> float:
+    """Images of whole steps of the first stage, in this process, on batches that are in memory."""
+    return _images_per_second(HGG(config.model), config.pretrain, False, config, seconds)
+
+
+def joint_images_per_second(config: RunConfig, seconds: float) -> float | None:
+    """Images of whole steps of the second stage; None before the first stage is done.
+
+    An untrained network finds candidates everywhere, and a step's time is theirs.
+    """
+    path = config.run_root / "pretrain" / "best.pt"
+    if not path.exists():
+        log.info("%s is not there: joint training is measured after jobs/pretrain.py", path)
+        return None
+    return _images_per_second(load_model(path, config.model), config.joint, True, config, seconds)
+
+
+def _images_per_second(
+    model: HGG, stage: StageConfig, joint: bool, config: RunConfig, seconds: float
+) -> float:
     batches = cycle(list(islice(_reader(config, stage), KEPT_BATCHES)))
-    model = load_model(pretrained(config), config.model) if pretrained(config).exists() else HGG(config.model)
     objective = Objective(model, config.loss, joint)
     objective.to("cuda" if config.train.use_gpu else "cpu")
     training = Training(objective, make_optimiser(model, stage), None, Progress())
-    _run(training, batches, WARM_UP, stage, config)
-    step = _run(training, batches, 1, stage, config)
-    steps = max(1, round(seconds / step))
-    return steps * stage.batch_size / _run(training, batches, steps, stage, config)
-
-
-def pretrained(config: RunConfig) -> Path:
-    """The pretrained model, whose candidates make joint steps cost what they cost; untrained ones do not."""
-    return config.run_root / "pretrain" / "best.pt"
+    _step(training, batches, stage, config)  # untimed: allocations, choice of kernels
+    steps, begun = 0, time.perf_counter()
+    while time.perf_counter() - begun < seconds:
+        _step(training, batches, stage, config)
+        steps += 1
+    return round(steps * stage.batch_size / (time.perf_counter() - begun), 2)
 
 
 def _reader(config: RunConfig, stage: StageConfig) -> SampleReader:
@@ -68,27 +80,19 @@ def _reader(config: RunConfig, stage: StageConfig) -> SampleReader:
     return SampleReader(folder, stage.batch_size, seed=config.train.seed)
 
 
-def _run(
-    training: Training, batches: Iterator[Batch], steps: int, stage: StageConfig, config: RunConfig
-) -> float:
-    """Seconds that so many more steps of the training loop take."""
+def _step(training: Training, batches: Iterator[Batch], stage: StageConfig, config: RunConfig) -> None:
+    """One more step of the training loop, which ends with its log line and so waits for the device."""
 
     def nothing(_: Any) -> None:
         """Neither log lines nor checkpoints."""
 
-    last = training.progress.step + steps
-    rarely = {"steps": last, "log_every": last, "validate_every": last, "checkpoint_every": last}
-    begun = time.perf_counter()
     train(
         training,
         training.objective,
         batches,
-        stage.model_copy(update=rarely),
+        stage.model_copy(update={"steps": training.progress.step + 1}),
         config.train,
         validate=lambda: None,
         report=nothing,
         save=nothing,
     )
-    if torch.cuda.is_available():
-        torch.cuda.synchronize()
-    return time.perf_counter() - begun
