@@ -1,0 +1,92 @@
+"""From the files that rank 0 writes to the driver's terminal and to MLflow, while training goes on."""
+
+import logging
+import sys
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from pipeline.report import read_history
+from pipeline.tracking import Tracked
+
+POLL_SECONDS = 1.0
+NOT_METRICS = {"step", "seconds_left"}
+
+log = logging.getLogger(__name__)
+
+
+class Follower:
+    """Reads what was added to a stage's train.log and metrics.csv since it last looked.
+
+    Args:
+        folder: of the stage.
+        tracked: gets each row of metrics.csv once, also where a restarted run repeats steps.
+        relay: whether log lines are shown; not where the training process shows them itself.
+    """
+
+    def __init__(self, folder: Path, tracked: Tracked, relay: bool) -> None:
+        self.lines = folder / "train.log"
+        self.history = folder / "metrics.csv"
+        self.tracked = tracked
+        self.relay = relay
+        self.shown = self.lines.stat().st_size if self.lines.exists() else 0
+        self.seen: tuple[int, int] | None = None
+        self.logged = tracked.last_step("loss")
+
+    def poll(self) -> None:
+        """Show new lines, log new rows."""
+        if self.relay and self.lines.exists():
+            self._show()
+        if self.history.exists():
+            stat = self.history.stat()
+            changed = (stat.st_mtime_ns, stat.st_size)
+            if changed != self.seen:
+                self._log_rows()
+                self.seen = changed
+
+    def _show(self) -> None:
+        with self.lines.open("rb") as file:
+            file.seek(self.shown)
+            text = file.read()
+        whole = text[: text.rfind(b"\n") + 1]
+        self.shown += len(whole)
+        sys.stderr.write(whole.decode("utf-8", "replace"))
+        sys.stderr.flush()
+
+    def _log_rows(self) -> None:
+        for row in read_history(self.history):
+            step = int(row["step"] or 0)
+            if step > self.logged:
+                self.tracked.metrics({k: v for k, v in row.items() if k not in NOT_METRICS}, step)
+                self.logged = step
+
+
+@contextmanager
+def following(folder: Path, tracked: Tracked, relay: bool) -> Iterator[None]:
+    """Follow a stage in a thread for the length of a `with` block, and to the last row after it."""
+    follower = Follower(folder, tracked, relay)
+    over = threading.Event()
+    thread = threading.Thread(target=_follow, args=(follower, over), name="follow", daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        over.set()
+        thread.join()
+
+
+def _follow(follower: Follower, over: threading.Event) -> None:
+    """Poll until it is over and once more; a store that fails is tried again and never ends training."""
+    failing = False
+    while True:
+        last = over.wait(POLL_SECONDS)
+        try:
+            follower.poll()
+            failing = False
+        except Exception as error:  # whatever a store or its network comes up with
+            if not failing or last:
+                log.warning("metrics do not reach MLflow: %s", error)
+            failing = True
+        if last:
+            return
