@@ -6,10 +6,9 @@ nor MLflow. What is kept of an image is its detections, so memory does not grow 
 Letters: B images, P people, J joint types, S side of the output maps in cells.
 """
 
-import json
 import logging
 import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
@@ -17,6 +16,7 @@ from typing import Any, Literal, NamedTuple
 
 import numpy as np
 import torch
+from pycocotools.coco import COCO
 from torch import Tensor
 
 from hgg.associative import group_associative
@@ -27,17 +27,17 @@ from hgg.poses import Poses
 from hgg.predictor import Detections, Predictor
 from hgg.skeleton import NUM_JOINTS
 from hgg.targets import Targets
+from pipeline.command import UserError
+from pipeline.detections import coco_rows
 from pipeline.encode import to_labels
-from pipeline.files import atomic_path
 from pipeline.jpeg import decode_picture
 from pipeline.metrics import Detection, coco_metrics, load_annotations
 from pipeline.pictures import Gallery
+from pipeline.shard_writer import chunks
 from pipeline.shards import read_records
 
 Grouping = Literal["ae", "hgg", "oracle"]
 GROUPINGS: tuple[Grouping, ...] = ("ae", "hgg", "oracle")
-PERSON = 1  # COCO's category
-MOST_PEOPLE = 20  # of an image that COCO's evaluation looks at, the highest scores first
 LOG_SECONDS = 10.0
 
 log = logging.getLogger(__name__)
@@ -49,7 +49,7 @@ class Evaluation(NamedTuple):
     ap: dict[str, dict[str, float]]
     """COCO's figures by name (`pipeline.metrics.METRICS`)."""
     detections: dict[str, list[Detection]]
-    """Rows of a COCO result file; `write_detections` writes them."""
+    """Rows of a COCO result file; `pipeline.detections.write_detections` writes them."""
     counts: dict[str, float]
     """images, images_missing (in the annotations, not in the records), people, candidates, seconds,
     images_per_second."""
@@ -77,14 +77,17 @@ def evaluate_model(
         gallery: is offered every image with its people, for pictures.
 
     Raises:
-        UserError: no finished records in the folder.
-        ValueError: records of images that the annotations do not hold.
+        UserError: no finished records in the folder, no annotation file, or records of other images.
     """
-    truth = load_annotations(annotations)
+    try:
+        truth = load_annotations(annotations)
+    except ValueError as error:
+        raise UserError(str(error)) from error
     total = min(limit or len(truth.imgs), len(truth.imgs))
     found = _Found({grouping: [] for grouping in groupings})
     begun = logged = time.perf_counter()
-    for batch in _batches(islice(read_records(records), limit or None), batch_size):
+    for batch in chunks(islice(read_records(records), limit or None), batch_size):
+        _check_known(batch, truth, records, annotations)
         images = [decode_picture(record["jpeg"]) for record in batch]
         detections, people = _people(model, batch, images, groupings)
         found.candidates += int(detections.candidates.valid.sum())
@@ -128,10 +131,13 @@ class _Found:
         }
 
 
-def _batches(records: Iterable[dict[str, Any]], size: int) -> Iterator[list[dict[str, Any]]]:
-    records = iter(records)
-    while batch := list(islice(records, size)):
-        yield batch
+def _check_known(records: list[dict[str, Any]], truth: COCO, folder: Path, annotations: Path) -> None:
+    for record in records:
+        if record["image_id"] not in truth.imgs:
+            raise UserError(
+                f"{folder} holds image {record['image_id']}, which is not in {annotations}: run "
+                "jobs/preprocess.py with this configuration"
+            )
 
 
 def _people(
@@ -170,33 +176,6 @@ def true_people(records: list[dict[str, Any]], transforms: np.ndarray, output_si
     mask_BSS = torch.from_numpy(np.stack([label.mask for label in labels])).float()
     heatmaps: Tensor = torch.zeros(len(labels), NUM_JOINTS, 0, 0)
     return Targets(heatmaps, mask_BSS, joints_BPJ3, areas_BP)
-
-
-def coco_rows(image_id: int, poses: Poses) -> list[Detection]:
-    """Rows of a COCO result file, at most COCO's 20 an image; positions to a hundredth of a pixel.
-
-    A joint that is missing even after filling stands at the mean of the person's others, as in AE. OKS looks
-    at labelled joints alone, so a place near the person can only help; and pycocotools takes the extent of
-    all 17 places as the person's size, which a missing joint at (0, 0) would falsify.
-    """
-    rows = []
-    for joints_J3, score in zip(poses.keypoints[:MOST_PEOPLE].astype(np.float64), poses.score, strict=False):
-        found = joints_J3[:, 2] > 0
-        places = np.ones_like(joints_J3)
-        places[:, :2] = np.where(found[:, None], joints_J3[:, :2], joints_J3[found, :2].mean(axis=0))
-        row = {"image_id": image_id, "category_id": PERSON, "keypoints": places.round(2).ravel()}
-        rows.append(row | {"score": round(float(score), 6)})
-    return rows
-
-
-def write_detections(path: Path, rows: Iterable[Detection]) -> None:
-    """Write a COCO result file, whole or not at all, one person a line."""
-    with atomic_path(path) as temporary, temporary.open("w", encoding="utf-8") as file:
-        separator = "[\n"
-        for row in rows:
-            file.write(separator + json.dumps(row | {"keypoints": row["keypoints"].tolist()}))
-            separator = ",\n"
-        file.write("[]\n" if separator == "[\n" else "\n]\n")
 
 
 def _log_progress(done: int, total: int, seconds: float) -> None:

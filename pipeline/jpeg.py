@@ -14,11 +14,15 @@ from pipeline.rejects import BadData
 JPEG_START, SCAN_START, JPEG_END = b"\xff\xd8", b"\xff\xda", b"\xff\xd9"
 # Annotations refer to the pixels as they are stored, so the camera's orientation tag is not followed.
 AS_STORED = cv2.IMREAD_COLOR_RGB | cv2.IMREAD_IGNORE_ORIENTATION
+UPRIGHT = cv2.IMREAD_COLOR_RGB
 STDERR = 2
 
 
-def decode_picture(data: bytes) -> np.ndarray:
+def decode_picture(data: bytes, *, upright: bool = False) -> np.ndarray:
     """Decode a JPEG (or another format that OpenCV reads) into (H, W, 3) uint8 RGB, as stored.
+
+    Args:
+        upright: turn the picture as its orientation tag says, for photographs that have no annotations.
 
     Raises `BadData`: `empty_file`; `truncated`, a JPEG without its end; `damaged`, a JPEG whose coded
     data end early or make no sense, so that a part of the picture is grey; `not_decodable`, anything else.
@@ -29,7 +33,7 @@ def decode_picture(data: bytes) -> np.ndarray:
     if data.startswith(JPEG_START) and data.rfind(JPEG_END) < data.rfind(SCAN_START):
         raise BadData("truncated", f"no end marker in {len(data)} bytes of JPEG")
     with _stderr_to_file() as complaints:
-        picture = _decode(data)
+        picture = _decode(data, UPRIGHT if upright else AS_STORED)
         complaints.seek(0)
         complaint = complaints.read().decode(errors="replace").strip()
     if picture is None:
@@ -48,10 +52,10 @@ def encode_jpeg(picture: np.ndarray, quality: int) -> bytes:
     return data.tobytes()
 
 
-def _decode(data: bytes) -> np.ndarray | None:
+def _decode(data: bytes, flags: int) -> np.ndarray | None:
     """The picture, or None where OpenCV cannot read it; OpenCV has two ways to say so."""
     try:
-        return cv2.imdecode(np.frombuffer(data, np.uint8), AS_STORED)
+        return cv2.imdecode(np.frombuffer(data, np.uint8), flags)
     except cv2.error:
         return None
 

@@ -29,9 +29,21 @@ def load_annotations(path: Path | str) -> COCO:
     """Ground truth of a COCO annotation file, for `coco_metrics`.
 
     Reading it once serves several sets of detections: the file of COCO's validation split takes a second.
+
+    Raises:
+        ValueError: no such file, or not one of COCO's.
     """
-    with contextlib.redirect_stdout(io.StringIO()):
-        return COCO(str(path))
+    try:
+        with contextlib.redirect_stdout(io.StringIO()):
+            truth = COCO(str(path))
+    except OSError as error:
+        raise ValueError(f"{path}: {error.strerror}: a COCO annotation file is needed here") from error
+    except (ValueError, AssertionError, KeyError, TypeError) as error:
+        raise ValueError(f"{path}: not a COCO annotation file: {error!r}") from error
+    missing = {"images", "annotations", "categories"} - truth.dataset.keys()
+    if missing:
+        raise ValueError(f"{path}: not a COCO annotation file: no {', '.join(sorted(missing))} in it")
+    return truth
 
 
 def coco_metrics(

@@ -12,7 +12,7 @@ from hgg.poses import Poses
 from hgg.skeleton import NUM_JOINTS
 from pipeline.files import atomic_path
 
-TITLES = {"ae": "AE", "hgg": "HGG", "oracle": "oracle"}
+TITLES = {"ae": "AE", "hgg": "HGG"}  # of the groupings that are drawn, from left to right
 PANEL_SIDE = 480  # pixels of a panel's longer side
 GRID_ROWS = 4
 
@@ -84,13 +84,12 @@ def write_picture(path: Path, picture: np.ndarray) -> None:
 
 
 def _row(shown: Shown) -> np.ndarray:
-    """Ground truth and each grouping; a person has the colour of the true person it is nearest to."""
+    """Ground truth, AE and HGG; a person has the colour of the true person it is nearest to."""
     truth = draw_poses(shown.image, shown.truth, long_side=PANEL_SIDE, scores=False, min_joints=1)
     panels = [("ground truth", truth)]
-    for grouping, poses in shown.people.items():
-        if grouping != "oracle":
+    for grouping, title in TITLES.items():
+        if grouping in shown.people:
+            poses = shown.people[grouping]
             colours = colours_like(poses, shown.truth)
-            panels.append(
-                (TITLES[grouping], draw_poses(shown.image, poses, long_side=PANEL_SIDE, colours=colours))
-            )
+            panels.append((title, draw_poses(shown.image, poses, long_side=PANEL_SIDE, colours=colours)))
     return side_by_side(panels)

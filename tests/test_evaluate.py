@@ -5,28 +5,20 @@ import logging
 from pathlib import Path
 from typing import NamedTuple
 
-import cv2
 import numpy as np
 import pytest
 
-from evaluation_cases import HEIGHT, WIDTH, PerfectModel, make_records, write_coco
+from evaluation_cases import PerfectModel, make_records, write_coco
 from hgg.config import ModelConfig
 from hgg.poses import Poses
 from hgg.skeleton import NUM_JOINTS
 from pipeline import evaluate
 from pipeline.command import UserError
 from pipeline.config import RunConfig
-from pipeline.evaluate import (
-    GROUPINGS,
-    Evaluation,
-    Grouping,
-    coco_rows,
-    evaluate_model,
-    true_people,
-    write_detections,
-)
+from pipeline.detections import write_detections
+from pipeline.evaluate import GROUPINGS, Evaluation, Grouping, evaluate_model, true_people
 from pipeline.metrics import Detection, coco_metrics
-from pipeline.pictures import Gallery, overlap
+from pipeline.pictures import Gallery
 from pipeline.shards import read_records
 
 NETWORK = {"input_size": 128, "stacks": 1, "channels": 8, "increase": 0, "depth": 2, "visual_dim": 4}
@@ -121,6 +113,16 @@ def test_records_must_be_there(split: Split, tmp_path: Path) -> None:
         evaluate_model(split.model(), tmp_path, split.annotations, batch_size=4)
 
 
+def test_annotations_must_be_those_of_the_records(split: Split, tmp_path: Path) -> None:
+    content = json.loads(split.annotations.read_text())
+    content["images"] = content["images"][1:]
+    (tmp_path / "other.json").write_text(json.dumps(content))
+    with pytest.raises(UserError, match=r"holds image 10, which is not in .*other\.json"):
+        evaluate_model(split.model(), split.records, tmp_path / "other.json", batch_size=4)
+    with pytest.raises(UserError, match=r"absent\.json: No such file"):
+        evaluate_model(split.model(), split.records, tmp_path / "absent.json", batch_size=4)
+
+
 def test_the_result_file_has_the_same_figures(split: Split, tmp_path: Path) -> None:
     found = split.evaluate()
     for grouping, rows in found.detections.items():
@@ -143,24 +145,6 @@ def test_progress_is_logged_with_rate_and_time_left(
     ]
 
 
-def test_a_missing_joint_is_written_at_the_mean_of_the_others() -> None:
-    keypoints = np.zeros((1, NUM_JOINTS, 3), np.float32)
-    keypoints[0, 0], keypoints[0, 5] = (10, 20, 0.5), (20.006, 40, 0.5)
-    (row,) = coco_rows(7, Poses(keypoints, np.array([0.123456789], np.float32)))
-    places = row["keypoints"].reshape(NUM_JOINTS, 3)
-    assert places[0].tolist() == [10.0, 20.0, 1.0]
-    assert places[5].tolist() == [20.01, 40.0, 1.0]
-    assert places[1:5].tolist() == [[15.0, 30.0, 1.0]] * 4
-    assert (row["image_id"], row["category_id"], row["score"]) == (7, 1, 0.123457)
-
-
-def test_only_the_twenty_people_that_coco_counts_are_kept() -> None:
-    poses = Poses(np.ones((30, NUM_JOINTS, 3), np.float32), np.linspace(1, 0.1, 30).astype(np.float32))
-    rows = coco_rows(7, poses)
-    assert len(rows) == 20
-    assert min(row["score"] for row in rows) == pytest.approx(float(poses.score[19]), abs=1e-6)
-
-
 def test_true_people_are_padded_to_the_fullest_image(split: Split) -> None:
     records = list(read_records(split.records))[1:4]
     targets = true_people(records, np.stack([np.eye(2, 3)] * 3), 32)
@@ -170,22 +154,11 @@ def test_true_people_are_padded_to_the_fullest_image(split: Split) -> None:
     assert true_people(records[:1], np.eye(2, 3)[None], 32).joints.shape == (1, 0, NUM_JOINTS, 3)
 
 
-def test_overlap_is_the_sum_of_pairwise_iou() -> None:
-    boxes = np.array([[0, 0, 10, 10], [5, 0, 10, 10], [100, 100, 10, 10]], float)
-    assert overlap(boxes) == pytest.approx(50 / 150)
-    assert overlap(boxes[:1]) == overlap(boxes[:0]) == 0.0
-
-
-def test_the_gallery_draws_the_most_crowded_images(split: Split, tmp_path: Path) -> None:
-    gallery = Gallery(2)
+def test_every_image_is_offered_for_pictures(split: Split) -> None:
+    gallery = Gallery(len(PEOPLE))
     evaluate_model(split.model(), split.records, split.annotations, batch_size=2, gallery=gallery)
-    # Image 40 has the two people who overlap; among the others the first comes first.
-    assert [shown.image_id for shown in gallery.shown] == [40, 10]
-    paths = gallery.draw(tmp_path / "pictures")
-    assert [path.name for path in paths] == ["40.png", "10.png", "picture.png"]
-    assert sorted(tmp_path.rglob("*.png")) == sorted(paths)
-    row = cv2.imread(str(paths[0]))
-    assert row is not None
-    assert row.shape[1] == 3 * 480
-    assert row.shape[0] > 480 * HEIGHT // WIDTH
-    assert Gallery(0).draw(tmp_path / "none") == []
+    assert sorted(shown.image_id for shown in gallery.shown) == [10, 20, 30, 40, 50]
+    # Image 40 has the two people who overlap.
+    assert gallery.shown[0].image_id == 40
+    assert list(gallery.shown[0].people) == list(GROUPINGS)
+    assert len(gallery.shown[0].people["ae"].score) == 2

@@ -110,3 +110,14 @@ def test_an_unknown_image_is_named(tmp_path: Path) -> None:
         coco_metrics(path, [{**detections[0], "image_id": 12}])
     with pytest.raises(ValueError, match="image 13 is not in the annotations"):
         coco_metrics(path, detections, image_ids=[7, 13])
+
+
+@pytest.mark.parametrize("content", ["no json", "[1]", '{"images": []}', '{"images": [{}]}'])
+def test_a_file_that_is_not_coco_s_is_refused_in_one_line(tmp_path: Path, content: str) -> None:
+    path = tmp_path / "other.json"
+    path.write_text(content)
+    with pytest.raises(ValueError, match=r"other\.json: not a COCO annotation file") as refusal:
+        load_annotations(path)
+    assert "\n" not in str(refusal.value)
+    with pytest.raises(ValueError, match=r"absent\.json: No such file"):
+        load_annotations(tmp_path / "absent.json")
