@@ -4,12 +4,12 @@ import json
 from typing import Any
 
 import pytest
-from tiny_coco import TinyCoco
 
 from hgg.skeleton import NUM_JOINTS
 from pipeline.annotations import people_and_ignored
 from pipeline.regions import to_mask
 from pipeline.rejects import BadData
+from tiny_coco import TinyCoco
 
 WIDTH, HEIGHT = 64, 48
 

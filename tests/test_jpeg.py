@@ -5,10 +5,10 @@ from collections.abc import Callable
 import cv2
 import numpy as np
 import pytest
-from tiny_coco import jpeg
 
 from pipeline.jpeg import decode_picture, encode_jpeg
 from pipeline.rejects import BadData
+from tiny_coco import jpeg
 
 PICTURE = jpeg(160, 120)
 # The camera's orientation tag (0x0112) with the value 6, "turn by 90 degrees", as an Exif segment.

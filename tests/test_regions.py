@@ -49,8 +49,10 @@ def test_run_lengths_as_numbers_go_down_the_columns() -> None:
 @pytest.mark.parametrize("seed", range(8))
 def test_compressed_run_lengths_are_read_as_pycocotools_reads_them(seed: int) -> None:
     rng = np.random.default_rng(seed)
-    mask = np.repeat(rng.random((60, 9)) < 0.5, 40, axis=0).astype(np.uint8, order="F")  # long and short runs
-    rle = coco_mask.encode(np.asfortranarray(mask))
+    mask: Any = np.repeat(rng.random((60, 9)) < 0.5, 40, axis=0).astype(
+        np.uint8, order="F"
+    )  # long and short runs
+    rle: Any = coco_mask.encode(mask)
     text = {"size": [2400, 9], "counts": rle["counts"].decode()}
     regions = to_regions(text, BOX, 9, 2400)
     np.testing.assert_array_equal(to_mask(union(regions, 9, 2400)), mask)

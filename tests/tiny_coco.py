@@ -58,8 +58,13 @@ class TinyCoco:
 
     def add_unlabelled(self, image_id: int, **changes: Any) -> dict[str, Any]:
         """A person without labelled joints, in the left half of the picture's upper rows."""
-        nothing = {"keypoints": [0] * (3 * NUM_JOINTS), "num_keypoints": 0, "bbox": [0, 0, 8, 4]}
-        return self.add_person(image_id, **nothing | {"segmentation": []} | changes)
+        nothing: dict[str, Any] = {
+            "keypoints": [0] * (3 * NUM_JOINTS),
+            "num_keypoints": 0,
+            "bbox": [0, 0, 8, 4],
+        }
+        nothing["segmentation"] = []
+        return self.add_person(image_id, **(nothing | changes))
 
     def document(self) -> dict[str, Any]:
         """What the annotation file holds."""
