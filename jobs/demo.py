@@ -16,8 +16,6 @@ from pipeline.command import run_job
 from pipeline.config import RunConfig
 
 STAGES = ("synthesize", "preprocess", "pretrain", "train_joint", "evaluate", "predict")
-GROUPINGS = {"ae": "AE", "hgg": "HGG", "oracle": "oracle"}
-METRICS = ("AP", "AP50", "AP75", "AP_M", "AP_L", "AR")
 
 log = logging.getLogger("jobs.demo")
 
@@ -28,9 +26,12 @@ def main(config: RunConfig, arguments: argparse.Namespace) -> dict[str, Any]:
     begun = time.monotonic()
     for stage in STAGES:
         _run(stage, settings)
+
+    from pipeline.detections import table  # not before: it holds torch, which the stages need the memory of
+
     results = json.loads((config.run_root / "evaluate" / "results.json").read_text(encoding="utf-8"))
     store = config.tracking.uri or f"sqlite:///{config.run_root}/mlflow.db"
-    print(f"\n{_table(results['ap'])}\n")
+    print(f"\n{table(results['ap'])}\n")
     print(f"pictures: {config.run_root / 'evaluate' / 'pictures'} and {config.run_root / 'predict'}")
     print(f"runs:     {Path(sys.executable).with_name('mlflow')} ui --backend-store-uri {store}")
     print(f"time:     {_duration(time.monotonic() - begun)}\n")
@@ -48,13 +49,6 @@ def _run(stage: str, settings: list[str]) -> None:
         log.error("demo: %s failed with exit code %d", stage, code)
         raise SystemExit(code if code > 0 else 128 - code)
     log.info("demo: %s took %s", stage, _duration(time.monotonic() - begun))
-
-
-def _table(ap: dict[str, dict[str, float]]) -> str:
-    lines = [f"{'':8}" + "".join(f"{name:>8}" for name in METRICS)]
-    for grouping, title in GROUPINGS.items():
-        lines.append(f"{title:8}" + "".join(f"{ap[grouping][name]:8.3f}" for name in METRICS))
-    return "\n".join(lines)
 
 
 def _duration(seconds: float) -> str:

@@ -59,8 +59,8 @@ def test_the_pipeline_imports_no_command() -> None:
 
 
 def test_ray_and_mlflow_stay_in_their_modules() -> None:
-    assert {name for name, roots in _names("pipeline") if "ray" in roots} <= RAY
-    assert {name for name, roots in _names("pipeline") if "mlflow" in roots} <= MLFLOW
+    assert {name for name, roots in _names("pipeline") if "ray" in roots} == RAY
+    assert {name for name, roots in _names("pipeline") if "mlflow" in roots} == MLFLOW
     for name, roots in _names("jobs"):
         assert not roots & {"ray", "mlflow"}, name
 
@@ -93,10 +93,11 @@ def test_nothing_happens_at_import(path: Path) -> None:
     for node in _tree(path).body:
         where = f"{path.name}:{node.lineno}"
         if isinstance(node, ast.Expr):
-            allowed = ["sys.path.insert"] if path.parent.name == "jobs" else []
+            # A models-from-code file is one that MLflow runs, and that hands over its model by this call.
+            allowed = {"jobs": "sys.path.insert", "served": "set_model"}
             is_text = isinstance(node.value, ast.Constant)
-            is_allowed = isinstance(node.value, ast.Call) and ast.unparse(node.value.func) in allowed
-            assert is_text or is_allowed, where
+            call = ast.unparse(node.value.func) if isinstance(node.value, ast.Call) else None
+            assert is_text or call in (allowed.get(path.parent.name, ""), allowed.get(path.stem, "")), where
         elif isinstance(node, ast.If):
             assert ast.unparse(node.test) in ("__name__ == '__main__'", "TYPE_CHECKING"), where
         else:
