@@ -1,0 +1,53 @@
+"""Find the people of an image or of a folder of images: JSON in COCO's keypoint format, and pictures."""
+
+import argparse
+import sys
+from pathlib import Path
+from typing import Any
+
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+
+from pipeline.command import run_job
+from pipeline.config import RunConfig
+
+
+def main(config: RunConfig, arguments: argparse.Namespace) -> dict[str, Any]:
+    """Write people.json and pictures/ into the output folder; returns their place and counts."""
+    from hgg.predictor import Predictor
+    from pipeline.coco import image_folder
+    from pipeline.predict import find_images, predict_images
+    from pipeline.trained import model_file, trained_model
+
+    if arguments.source is None:
+        source = image_folder(config.data.root, config.data.val_split)
+        images = find_images(source)[: config.evaluate.pictures]
+    else:
+        source = arguments.source
+        images = find_images(source)
+    # Whoever names a file alone wants that model as it is; a configuration must be the model's own.
+    own = arguments.checkpoint is not None and not arguments.config
+    model = trained_model(
+        arguments.checkpoint or model_file(config), None if own else config.model, config.train.use_gpu
+    )
+    out = arguments.out or config.run_root / "predict"
+    counts = predict_images(Predictor(model), images, out, batch_size=config.evaluate.batch_size)
+    return {
+        "source": str(source),
+        "people_file": str(out / "people.json"),
+        "pictures": str(out / "pictures"),
+    } | counts
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """What predict takes beside the settings."""
+    parser.add_argument(
+        "--source", type=Path, help="image or folder of images; by default a few of the validation split"
+    )
+    parser.add_argument("--out", type=Path, help="folder to write to; by default {run_root}/predict")
+    parser.add_argument(
+        "--checkpoint", type=Path, help="model; by default evaluate.checkpoint or the best joint one"
+    )
+
+
+if __name__ == "__main__":
+    run_job(main, name="predict", description=__doc__ or "", add_arguments=add_arguments)
