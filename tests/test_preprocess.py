@@ -1,0 +1,196 @@
+"""jobs/preprocess.py as a process, on real Ray: workers, SIGKILL and a rerun, bad input."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+from tiny_coco import TinyCoco, spoiled
+
+from pipeline.shards import samples_manifest
+
+JOB = Path(__file__).resolve().parent.parent / "jobs" / "preprocess.py"
+SECONDS = 120
+VIEWS = 30  # enough that writing samples takes seconds, so that there is a middle to be killed in
+
+
+def settings(root: Path, run_root: Path, **changes: Any) -> list[str]:
+    values = {
+        "run_root": run_root,
+        "data.root": root,
+        "data.train_split": "train",
+        "data.val_split": "val",
+        "data.views": VIEWS,
+        "data.shard_images": 3,
+        "data.row_group": 4,
+        "network.input_size": 256,
+    }
+    return [f"{key}={value}" for key, value in (values | changes).items()]
+
+
+def start(arguments: list[str]) -> subprocess.Popen[str]:
+    return subprocess.Popen(
+        [sys.executable, str(JOB), *arguments], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
+
+
+def run(arguments: list[str], code: int = 0) -> tuple[str, str]:
+    """Standard output and standard error of the job."""
+    process = start(arguments)
+    try:
+        out, err = process.communicate(timeout=SECONDS)
+    finally:
+        process.kill()
+    assert process.returncode == code, err
+    return out, err
+
+
+def contents(run_root: Path) -> dict[str, str]:
+    """SHA-256 of every shard, by its place."""
+    found = {}
+    for manifest in run_root.glob("*/*/manifest.json"):
+        for row in json.loads(manifest.read_text(encoding="utf-8"))["shards"]:
+            found[f"{manifest.parent.relative_to(run_root)}/{row['file']}"] = row["sha256"]
+    return found
+
+
+@pytest.fixture(scope="module")
+def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """31 images to train on, ten of them bad, and 5 to validate on, one without people."""
+    root = tmp_path_factory.mktemp("coco")
+    train, _ = spoiled()
+    for index in range(20):
+        train.add_image(160, 120, people=1 + index % 3)
+    val = TinyCoco()
+    for people in (1, 2, 0, 1, 3):
+        val.add_image(people=people)
+    train.write(root, "train")
+    val.write(root, "val")
+    return root
+
+
+@pytest.fixture(scope="module")
+def undisturbed(root: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, Any], str]:
+    """A run with one worker: its run root, its results and what it logged."""
+    run_root = tmp_path_factory.mktemp("undisturbed") / "run"
+    out, err = run(settings(root, run_root, **{"data.workers": 1}))
+    return run_root, json.loads(out.splitlines()[-1]), err
+
+
+def test_results(undisturbed: tuple[Path, dict[str, Any], str]) -> None:
+    run_root, results, _ = undisturbed
+    assert results == json.loads((run_root / "preprocess" / "results.json").read_text(encoding="utf-8"))
+    train, val = results["splits"]["train"], results["splits"]["val"]
+    _, rejected = spoiled()
+    assert train["records"]["rejected"] == rejected
+    assert (train["records"]["counts"]["rows"], val["records"]["counts"]["rows"]) == (21, 5)
+    assert val["records"]["counts"]["images_without_people"] == 1
+    assert train["samples"]["counts"]["rows"] == 21 * (1 + VIEWS)
+    assert val["samples"]["counts"] == {"images": 4, "people": 7, "rows": 4}
+    assert train["samples"]["views_per_second"] > 0
+    assert 0 < train["samples"]["task_peak_mib"] < 2000
+    listed = (run_root / "records" / "train" / "rejected.jsonl").read_text(encoding="utf-8").splitlines()
+    assert len(listed) == sum(rejected.values())
+    assert samples_manifest(run_root / "samples" / "train").fingerprint == train["samples"]["fingerprint"]
+
+
+def test_progress_is_logged_and_nothing_else(undisturbed: tuple[Path, dict[str, Any], str]) -> None:
+    lines = undisturbed[2].splitlines()
+    assert any(
+        "samples train: 651 of 651 views, " in line and "views/s, 0:00:00 left" in line for line in lines
+    )
+    assert all(" INFO " in line for line in lines), undisturbed[2]
+
+
+def test_killed_and_started_again_with_more_workers_it_writes_the_same(
+    root: Path, undisturbed: tuple[Path, dict[str, Any], str], tmp_path: Path
+) -> None:
+    arguments = settings(root, tmp_path / "run", **{"data.workers": 2})
+    folder = tmp_path / "run" / "samples" / "train"
+    process = start(arguments)
+    deadline = time.monotonic() + SECONDS
+    while not list(folder.glob("part-*.json")):
+        assert process.poll() is None, process.communicate()
+        assert time.monotonic() < deadline
+        time.sleep(0.005)
+    os.kill(process.pid, signal.SIGKILL)
+    process.communicate(timeout=SECONDS)
+    written = len(list(folder.glob("part-*.json")))
+    assert 0 < written < 10, "killed too late to show anything"
+    assert not (folder / "manifest.json").exists()
+
+    spoiled_file = tmp_path / "run" / "records" / "val" / "part-00000.parquet"
+    spoiled_file.write_bytes(spoiled_file.read_bytes()[:-1] + b"?")
+    out, _ = run(arguments)
+    splits = json.loads(out.splitlines()[-1])["splits"]
+    assert splits["train"]["records"]["shards_written"] == 0
+    assert splits["val"]["records"]["shards_written"] == 1
+    assert 0 < splits["train"]["samples"]["shards_written"] <= 11 - written
+    assert contents(tmp_path / "run") == contents(undisturbed[0])
+    assert len(contents(tmp_path / "run")) == 2 * (11 + 2)
+    left = [path for path in (tmp_path / "run").rglob("*") if path.name.startswith(".")]
+    assert left == []
+
+
+def test_a_rerun_writes_nothing(root: Path, undisturbed: tuple[Path, dict[str, Any], str]) -> None:
+    before = {path: path.stat().st_mtime_ns for path in undisturbed[0].rglob("part-*")}
+    out, _ = run(settings(root, undisturbed[0], **{"data.workers": 1}))
+    stages = [s for split in json.loads(out.splitlines()[-1])["splits"].values() for s in split.values()]
+    assert [stage["shards_written"] for stage in stages] == [0, 0, 0, 0]
+    assert {path: path.stat().st_mtime_ns for path in undisturbed[0].rglob("part-*")} == before
+
+
+def test_too_many_bad_images_stop_it(root: Path, undisturbed: tuple[Path, dict[str, Any], str]) -> None:
+    _, err = run(settings(root, undisturbed[0], **{"data.max_rejected": 10}), code=2)
+    last = err.splitlines()[-1]
+    assert last.startswith(
+        f"error: {root}/annotations/person_keypoints_train.json: 11 bad images, more than "
+    )
+    assert "Traceback" not in err
+
+
+def write_text(path: Path, text: str) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(text, encoding="utf-8")
+
+
+@pytest.mark.parametrize(
+    ("spoil", "message"),
+    [
+        (lambda root: None, "no such annotation file"),
+        (
+            lambda root: write_text(root / "annotations" / "person_keypoints_val.json", "{}"),
+            "not COCO's format",
+        ),
+        (
+            lambda root: (root / "annotations" / "person_keypoints_val.json").unlink(),
+            "no such annotation file",
+        ),
+        (
+            lambda root: [path.unlink() for path in (root / "val").iterdir()],
+            "the folder of pictures is empty",
+        ),
+    ],
+    ids=["empty folder", "not COCO's", "missing annotation file", "no pictures"],
+)
+def test_bad_input_ends_before_anything_is_written(
+    spoil: Any, message: str, request: pytest.FixtureRequest, tmp_path: Path
+) -> None:
+    if "empty" not in request.node.callspec.id:
+        coco = TinyCoco()
+        coco.add_image()
+        for split in ("train", "val"):
+            coco.write(tmp_path / "coco", split)
+    (tmp_path / "coco").mkdir(exist_ok=True)
+    spoil(tmp_path / "coco")
+    out, err = run(settings(tmp_path / "coco", tmp_path / "run"), code=2)
+    assert out == ""
+    assert len(err.splitlines()) == 1
+    assert err.startswith("error: ")
+    assert message in err
+    assert not (tmp_path / "run").exists()
