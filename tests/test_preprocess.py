@@ -10,9 +10,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tiny_coco import TinyCoco, spoiled
 
 from pipeline.shards import samples_manifest
+from tiny_coco import TinyCoco, spoiled
 
 JOB = Path(__file__).resolve().parent.parent / "jobs" / "preprocess.py"
 SECONDS = 120
