@@ -11,7 +11,7 @@ from torch import Tensor
 
 from hgg.skeleton import FLIP_INDEX
 from hgg.targets import Targets
-from pipeline.batches import Batch
+from pipeline.collate import Batch
 
 GREY = (0.299, 0.587, 0.114)  # ITU-R BT.601 luma
 FLIP, BRIGHTNESS = 0, 1  # which of a key's random numbers decides what; the three colours follow each other

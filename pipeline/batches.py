@@ -1,53 +1,23 @@
-"""Samples (Parquet) to batches for training, without Ray.
-
-Letters: B images, P people (padded), J joint types, H = W input pixels, S output cells.
-"""
+"""Samples (Parquet) to the batches of each training step, without Ray. Letter: B images."""
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from itertools import count, islice
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import cv2
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
-import torch
-from torch import Tensor
 from torch.utils.data import DataLoader, IterableDataset, get_worker_info
 
-from hgg.skeleton import NUM_JOINTS
-from hgg.targets import Targets
+from pipeline.collate import Batch, collate, joined
 from pipeline.command import UserError
-from pipeline.order import Order, sample_key
-from pipeline.rows import unpack_mask
+from pipeline.order import Order
 from pipeline.shards import samples_manifest
 
 COLUMNS = ["image_id", "view", "jpeg", "heatmaps", "mask", "joints", "areas"]
 PREFETCHED = 4  # batches that each loader process prepares ahead
-
-
-class Batch(NamedTuple):
-    """A batch as it is read; `to` makes its targets what the losses take."""
-
-    images: Tensor
-    """(B, 3, H, W) uint8 RGB; channels last in memory."""
-    targets: Targets
-    """As stored, heatmaps (0 to 255) and mask (0, 1) are uint8, a quarter of the bytes to move."""
-    image_ids: Tensor
-    """(B,) long."""
-    keys: Tensor
-    """(B,) long; the random bits of each sample's augmentation (`pipeline.augment`)."""
-
-    def to(self, device: torch.device | str) -> "Batch":
-        """The batch on a device, with the float32 targets that `Targets` promises."""
-        moved = Targets(*(t.to(device, non_blocking=True) for t in self.targets))
-        targets = moved._replace(heatmaps=moved.heatmaps.float().div_(255), mask=moved.mask.float())
-        images, ids, keys = (
-            t.to(device, non_blocking=True) for t in (self.images, self.image_ids, self.keys)
-        )
-        return Batch(images, targets, ids, keys)
 
 
 class Unit(NamedTuple):
@@ -110,7 +80,7 @@ class SampleReader(IterableDataset[Batch]):
             streams = [self._lane(now, lane, step) for lane in lanes]
             for _ in range(step, self.order.steps):
                 rows = [row for lane in streams for row in islice(lane, self.order.lane_rows)]
-                yield _collate(rows, self.order.seed, now)
+                yield collate(rows, self.order.seed, now)
             step = 0
 
     def _lane(self, epoch: int, lane: int, step: int) -> Iterator[dict[str, Any]]:
@@ -144,7 +114,7 @@ def training_batches(reader: SampleReader, loader_workers: int = 0) -> Iterator[
     stream = iter(loader)
     while True:
         # The loader asks its processes in turn, so `parts` items in a row are one batch.
-        yield _joined(list(islice(stream, parts)))
+        yield joined(list(islice(stream, parts)))
 
 
 def _processors() -> int:
@@ -160,10 +130,10 @@ def read_in_order(folder: Path, batch_size: int) -> Iterator[Batch]:
         for index in range(unit.rows):
             rows.append(_row(table, index))
             if len(rows) == batch_size:
-                yield _collate(rows, 0, 0)
+                yield collate(rows, 0, 0)
                 rows = []
     if rows:
-        yield _collate(rows, 0, 0)
+        yield collate(rows, 0, 0)
 
 
 def find_units(folder: Path) -> list[Unit]:
@@ -186,57 +156,3 @@ def _read(unit: Unit) -> pa.Table:
 def _row(table: pa.Table, index: int) -> dict[str, Any]:
     """One row; the large columns stay in Arrow's memory."""
     return {name: table[name][index] for name in COLUMNS}
-
-
-def _collate(rows: Sequence[dict[str, Any]], seed: int, epoch: int) -> Batch:
-    """Decode rows and stack them."""
-    images = np.stack([_decode(row["jpeg"].as_buffer()) for row in rows])
-    side = round((len(rows[0]["heatmaps"].as_buffer()) // NUM_JOINTS) ** 0.5)
-    shape = (NUM_JOINTS, side, side)
-    heatmaps = np.stack([np.frombuffer(r["heatmaps"].as_buffer(), np.uint8).reshape(shape) for r in rows])
-    masks = np.stack([unpack_mask(row["mask"].as_py(), side) for row in rows])
-    joints, areas = _padded(rows)
-    ids = [row["image_id"].as_py() for row in rows]
-    keys = [sample_key(seed, epoch, i, row["view"].as_py()) for i, row in zip(ids, rows, strict=True)]
-    targets = Targets(torch.from_numpy(heatmaps), torch.from_numpy(masks), joints, areas)
-    return Batch(torch.from_numpy(images).permute(0, 3, 1, 2), targets, torch.tensor(ids), torch.tensor(keys))
-
-
-def _decode(jpeg: Any) -> np.ndarray:
-    """(H, W, 3) uint8 RGB."""
-    image = cv2.imdecode(np.frombuffer(jpeg, np.uint8), cv2.IMREAD_COLOR_RGB)
-    assert image is not None, "a sample's JPEG, written by this pipeline, does not decode"
-    return image
-
-
-def _padded(rows: Sequence[dict[str, Any]]) -> tuple[Tensor, Tensor]:
-    """Joints (B, P, J, 3) and areas (B, P) of all rows, padded with zeros to the largest P."""
-    areas = [row["areas"].values.to_numpy(zero_copy_only=False) for row in rows]
-    people = max(len(a) for a in areas)
-    joints_BPJ3 = np.zeros((len(rows), people, NUM_JOINTS, 3), np.float32)
-    areas_BP = np.zeros((len(rows), people), np.float32)
-    for b, (row, area) in enumerate(zip(rows, areas, strict=True)):
-        flat = row["joints"].values.to_numpy(zero_copy_only=False)
-        joints_BPJ3[b, : len(area)] = flat.reshape(-1, NUM_JOINTS, 3)
-        areas_BP[b, : len(area)] = area
-    return torch.from_numpy(joints_BPJ3), torch.from_numpy(areas_BP)
-
-
-def _joined(parts: Sequence[Batch]) -> Batch:
-    """One batch of several, padded to the largest P of them."""
-    people = max(part.targets.areas.shape[1] for part in parts)
-    targets = [_widened(part.targets, people) for part in parts]
-    return Batch(
-        torch.cat([part.images for part in parts]),
-        Targets(*(torch.cat(field) for field in zip(*targets, strict=True))),
-        torch.cat([part.image_ids for part in parts]),
-        torch.cat([part.keys for part in parts]),
-    )
-
-
-def _widened(targets: Targets, people: int) -> Targets:
-    missing = people - targets.areas.shape[1]
-    pad = torch.nn.functional.pad
-    return targets._replace(
-        joints=pad(targets.joints, (0, 0, 0, 0, 0, missing)), areas=pad(targets.areas, (0, missing))
-    )

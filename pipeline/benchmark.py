@@ -9,7 +9,8 @@ from typing import Any
 from hgg.model import HGG
 from hgg.objective import Objective
 from hgg.weights import load_model
-from pipeline.batches import Batch, SampleReader, training_batches
+from pipeline.batches import SampleReader, training_batches
+from pipeline.collate import Batch
 from pipeline.config import RunConfig, StageConfig
 from pipeline.encode import encode_view, view_rng
 from pipeline.loop import Progress, Training, train

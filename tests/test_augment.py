@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from hgg.skeleton import FLIP_INDEX, JOINTS
 from hgg.targets import Targets, encode_heatmaps
 from pipeline.augment import augment, flip_batch, jitter_colour, uniforms
-from pipeline.batches import Batch
+from pipeline.collate import Batch
 
 S = 16
 

@@ -7,8 +7,9 @@ import numpy as np
 import pytest
 import torch
 
-from pipeline import batches
-from pipeline.batches import Batch, SampleReader, read_in_order, training_batches
+from pipeline import collate
+from pipeline.batches import SampleReader, read_in_order, training_batches
+from pipeline.collate import Batch
 from pipeline.command import UserError
 from pipeline.order import WINDOW, Order, sample_key
 from pipeline.rows import unpack_mask
@@ -101,8 +102,8 @@ def test_a_stream_starts_at_any_step(folder: Path, start: int) -> None:
 
 def test_what_is_skipped_is_not_decoded(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     decoded = []
-    real = batches._decode
-    monkeypatch.setattr(batches, "_decode", lambda jpeg: decoded.append(1) or real(jpeg))
+    real = collate._decode
+    monkeypatch.setattr(collate, "_decode", lambda jpeg: decoded.append(1) or real(jpeg))
     take(folder, 1, batch_size=8, start_step=1000)
     assert len(decoded) == 8
 
