@@ -64,7 +64,12 @@ def graclus_matching(pairs_2E: Tensor, weight_E: Tensor, num_nodes: int) -> Tens
     return cluster[pairs_2E[0]] == cluster[pairs_2E[1]]
 
 
-def match(pairs_2E: Tensor, weight_E: Tensor, num_nodes: int, method: str) -> Tensor:
-    """`dominant` or `graclus` matching; (E,) bool."""
-    matching = graclus_matching if method == "graclus" else dominant_matching
-    return matching(pairs_2E, weight_E, num_nodes)
+def match(pairs_2E: Tensor, logit_E: Tensor, num_nodes: int, method: str) -> Tensor:
+    """`dominant` or `graclus` matching by the edges' logits; (E,) bool.
+
+    The dominant matching orders logits, not probabilities: in float32 all probabilities of
+    logits above 17 are the same 1.0, and the order of the candidates would decide between them.
+    """
+    if method == "graclus":
+        return graclus_matching(pairs_2E, torch.sigmoid(logit_E), num_nodes)
+    return dominant_matching(pairs_2E, logit_E, num_nodes)

@@ -22,7 +22,7 @@ from hgg.candidates import Candidates
 from hgg.clusters import LEFT_OUT
 from hgg.config import GroupingConfig
 from hgg.discriminators import EdgeDiscriminator, MacroDiscriminator
-from hgg.labels import IGNORED, edge_label, macro_label, merged_label
+from hgg.labels import IGNORED, edge_label, macro_label, merged_label, with_ignored
 from hgg.matching import match
 
 
@@ -66,14 +66,21 @@ class Hierarchy(NamedTuple):
 
 
 class MacroNodes(NamedTuple):
-    """State between two rounds; entries of `types` and `label` count at the numbers in `root`."""
+    """State between two rounds; entries of all but `root` count at the numbers in `root`."""
 
     root: Tensor
     """(A,) int64 macro-node of every node."""
     types: Tensor
     """(A,) int64 joint types of a macro-node, one bit each."""
-    label: Tensor
-    """(A,) int64 label of a macro-node (`hgg.labels`)."""
+    known: Tensor
+    """(A,) int64 label (`hgg.labels`) of a macro-node's members that are not ignored."""
+    ignored: Tensor
+    """(A,) bool, whether a macro-node has ignored members."""
+
+    @property
+    def label(self) -> Tensor:
+        """(A,) int64 label of a macro-node."""
+        return with_ignored(self.known, self.ignored)
 
 
 def cluster(
@@ -108,7 +115,8 @@ def cluster(
     rounds: list[Round] = []
     for _ in range(config.max_rounds):
         logit_E = edge_discriminator(feature_AH[pairs_2E[0]], feature_AH[pairs_2E[1]])
-        target_E, supervised_E = edge_label(nodes.label[pairs_2E[0]], nodes.label[pairs_2E[1]])
+        label_2E = nodes.label[pairs_2E]
+        target_E, supervised_E = edge_label(label_2E[0], label_2E[1])
         image_E = pairs_2E[0] // size
         taught_E = None if teacher_B is None else teacher_B[image_E]
         merged_E = _merges(pairs_2E, logit_E.detach(), target_E, taught_E, len(embedding_AH), config)
@@ -132,7 +140,8 @@ def _singletons(candidates: Candidates, label_BN: Tensor | None) -> MacroNodes:
     """Every candidate a macro-node of its own."""
     kind_A = candidates.kind.flatten()
     label_A = torch.full_like(kind_A, IGNORED) if label_BN is None else label_BN.flatten()
-    return MacroNodes(torch.arange(len(kind_A), device=kind_A.device), 1 << kind_A, label_A)
+    number_A = torch.arange(len(kind_A), device=kind_A.device)
+    return MacroNodes(number_A, 1 << kind_A, label_A, label_A == IGNORED)
 
 
 def aggregate(embedding_AH: Tensor, root_A: Tensor) -> Tensor:
@@ -155,12 +164,11 @@ def _merges(
     In taught images the ground truth decides what may merge; the proximity still says
     which pairs come first.
     """
-    weight_E = torch.sigmoid(logit_E)
-    open_E = weight_E >= config.cut
+    open_E = torch.sigmoid(logit_E) >= config.cut
     if taught_E is not None:
         open_E = torch.where(taught_E, target_E > 0, open_E)
     merged_E = open_E.clone()
-    merged_E[open_E] = match(pairs_2E[:, open_E], weight_E[open_E], num_nodes, config.matching)
+    merged_E[open_E] = match(pairs_2E[:, open_E], logit_E[open_E], num_nodes, config.matching)
     return merged_E
 
 
@@ -168,11 +176,12 @@ def merge(nodes: MacroNodes, pairs_2M: Tensor) -> MacroNodes:
     """Merge pairs of macro-nodes, none of which shares a macro-node with another pair."""
     keep_M, gone_M = pairs_2M
     into_A = torch.arange(len(nodes.root), device=nodes.root.device).index_put((gone_M,), keep_M)
-    label_M = merged_label(nodes.label[keep_M], nodes.label[gone_M])
+    known_M = merged_label(nodes.known[keep_M], nodes.known[gone_M])
     return MacroNodes(
         root=into_A[nodes.root],
         types=nodes.types.index_put((keep_M,), nodes.types[keep_M] | nodes.types[gone_M]),
-        label=nodes.label.index_put((keep_M,), label_M),
+        known=nodes.known.index_put((keep_M,), known_M),
+        ignored=nodes.ignored.index_put((keep_M,), nodes.ignored[keep_M] | nodes.ignored[gone_M]),
     )
 
 
