@@ -27,13 +27,14 @@ def main(config: RunConfig, arguments: argparse.Namespace) -> dict[str, Any]:
     for stage in STAGES:
         _run(stage, settings)
 
-    from pipeline.detections import table  # not before: it holds torch, which the stages need the memory of
+    # Not before: this loads torch, and the stages need the memory.
+    from pipeline.detections import table
+    from pipeline.tracking import store_uri
 
     results = json.loads((config.run_root / "evaluate" / "results.json").read_text(encoding="utf-8"))
-    store = config.tracking.uri or f"sqlite:///{config.run_root}/mlflow.db"
     print(f"\n{table(results['ap'])}\n")
     print(f"pictures: {config.run_root / 'evaluate' / 'pictures'} and {config.run_root / 'predict'}")
-    print(f"runs:     {Path(sys.executable).with_name('mlflow')} ui --backend-store-uri {store}")
+    print(f"runs:     {Path(sys.executable).with_name('mlflow')} ui --backend-store-uri {store_uri(config)}")
     print(f"time:     {_duration(time.monotonic() - begun)}\n")
     return results
 
