@@ -179,7 +179,7 @@ def _distributed(objective: Objective, device: torch.device) -> nn.Module:
         objective,
         device_ids=[device.index] if device.type == "cuda" else None,
         # Statistics of normalisation differ by rank; rank 0's are kept, so sending them round serves nothing.
-        broadcast_buffers=False,
+        forward_sync_buffers=False,
         gradient_as_bucket_view=True,
     )
 
