@@ -4,7 +4,7 @@ import json
 from collections import Counter
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from pipeline.command import UserError
 from pipeline.files import write_text
@@ -64,8 +64,3 @@ def check_limit(rejections: list[Rejection], limit: int, path: Path, source: Pat
         f"{source}: {len(rejections)} bad images, more than data.max_rejected={limit}; most often {reasons}. "
         f"They are listed in {path}: mend them, or raise data.max_rejected to go on without them"
     )
-
-
-def as_rows(rejections: Iterable[Rejection]) -> list[dict[str, Any]]:
-    """The rejections as JSON keeps them."""
-    return [rejection._asdict() for rejection in rejections]
