@@ -1,0 +1,99 @@
+"""The evaluate job: what it leaves under the run root and in MLflow, and what it refuses."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+import yaml
+
+from evaluation_cases import make_records, write_coco
+from hgg.model import HGG
+from hgg.weights import save_model
+from pipeline.command import UserError
+from pipeline.config import RunConfig
+from pipeline.metrics import METRICS, coco_metrics
+from pipeline.run_evaluate import run_evaluation
+
+NETWORK = {"input_size": 64, "stacks": 1, "channels": 8, "increase": 0, "depth": 1, "visual_dim": 4}
+
+
+@pytest.fixture
+def config(tmp_path: Path) -> RunConfig:
+    """Settings of a run root with nothing in it, over a data set of three images."""
+    write_coco(tmp_path / "data", "val2017", [[(20.0, 20.0)], [], [(50.0, 30.0), (75.0, 40.0)]])
+    values = {"run_root": tmp_path / "run", "data": {"root": tmp_path / "data"}, "network": NETWORK}
+    return RunConfig.model_validate(values)
+
+
+def _model(config: RunConfig) -> None:
+    torch.manual_seed(0)
+    path = config.run_root / "joint" / "best.pt"
+    path.parent.mkdir(parents=True)
+    save_model(path, HGG(config.model))
+
+
+def test_the_command_leaves_results_files_pictures_and_a_run_in_mlflow(
+    config: RunConfig, repository: Path, tmp_path: Path
+) -> None:
+    make_records(config, "val2017")
+    _model(config)
+    (tmp_path / "conf.yaml").write_text(yaml.safe_dump(config.model_dump(mode="json")))
+    done = subprocess.run(
+        [sys.executable, str(repository / "jobs" / "evaluate.py"), "--config", str(tmp_path / "conf.yaml")],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        timeout=240,
+    )
+    assert done.returncode == 0, done.stderr
+    folder = config.run_root / "evaluate"
+    results = json.loads((folder / "results.json").read_text())
+    lines = done.stdout.splitlines()
+    assert json.loads(lines[-1]) == results
+    assert [line.split()[0] for line in lines[-5:-2]] == ["AE", "HGG", "oracle"]
+    assert set(results["ap"]) == {"ae", "hgg", "oracle"}
+    assert set(results["ap"]["hgg"]) == set(METRICS["keypoints"])
+    assert results["counts"]["images"] == 3
+    assert results["counts"]["people"] == 3
+    assert {"command", "commit", "configuration", "data", "model", "model_sha256"} <= set(results)
+    for grouping, figures in results["ap"].items():
+        rows = json.loads((folder / f"detections_{grouping}.json").read_text())
+        annotations = config.data.root / "annotations" / "person_keypoints_val2017.json"
+        assert coco_metrics(annotations, rows) == figures
+    assert sorted(path.name for path in (folder / "pictures").iterdir()) == [
+        "10.png", "20.png", "30.png", "picture.png",
+    ]  # fmt: skip
+    _check_tracked(config, results)
+
+
+def _check_tracked(config: RunConfig, results: dict) -> None:
+    from mlflow import MlflowClient
+
+    from pipeline.tracking import store_uri
+
+    run = MlflowClient(tracking_uri=store_uri(config)).get_run(results["mlflow_run"])
+    assert run.info.status == "FINISHED"
+    assert run.data.metrics["hgg/AP"] == results["ap"]["hgg"]["AP"]
+    assert run.data.metrics["images"] == 3
+    assert run.data.tags["data"] == results["data"]
+    kept = {path.name for path in (config.run_root / "mlartifacts").rglob("*") if path.is_file()}
+    assert {"results.json", "detections_hgg.json", "picture.png"} <= kept
+
+
+def test_what_is_missing_or_does_not_fit_is_named_before_anything_is_written(config: RunConfig) -> None:
+    with pytest.raises(UserError, match=r"jobs/train_joint\.py"):
+        run_evaluation(config)
+    _model(config)
+    with pytest.raises(UserError, match=r"jobs/preprocess\.py"):
+        run_evaluation(config)
+    make_records(config, "val2017")
+    other = config.model_copy(update={"network": config.network.model_copy(update={"stacks": 2})})
+    with pytest.raises(UserError, match=r"another architecture.*stacks"):
+        run_evaluation(other)
+    (config.data.root / "annotations" / "person_keypoints_val2017.json").unlink()
+    with pytest.raises(UserError, match=r"val2017\.json: no such file"):
+        run_evaluation(config)
+    assert not (config.run_root / "evaluate").exists()
