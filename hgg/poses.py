@@ -13,12 +13,18 @@ from torch import Tensor
 from hgg.candidates import Candidates, subcell_offset
 from hgg.clusters import Clusters
 
+LEAST = 1e-6  # value of a filled joint that is not believed
+
 
 class Poses(NamedTuple):
     """The people of one image, the highest score first."""
 
     keypoints: np.ndarray
-    """(P, J, 3) float32; x, y and the heatmap's value there, all 0 where the joint is missing."""
+    """(P, J, 3) float32; x, y and the heatmap's value there, all 0 where the joint is missing.
+
+    A filled joint whose tag is another person's by AE's measure has a value next to 0: a place for want of
+    a better one, which is scored but not to be drawn.
+    """
     score: np.ndarray
     """(P,) float32; mean of the J heatmap values, missing joints 0, times the grouping's confidence."""
 
@@ -83,21 +89,25 @@ def _fill(
 ) -> None:
     """Put each missing joint, in place, at AE's argmax of heatmap less rounded tag distance.
 
-    A joint whose heatmap is not above 0 there stays missing.
+    Its value is the heatmap's there less the rounded tag distance, at least `LEAST`. A joint whose heatmap
+    is not above 0 there stays missing.
     """
     side = heatmaps_JSS.shape[-1]
-    kinds, people, cells = [], [], []
+    kinds, people, cells, values = [], [], [], []
     # One joint type at a time keeps the largest array at P x S x S, however many people there are.
     for kind in range(len(heatmaps_JSS)):
         missing = (keypoints_PJ3[:, kind, 2] == 0).nonzero().flatten()
         heat_A, tag_A = heatmaps_JSS[kind].flatten(), tags_JSS[kind].flatten()
         appeal_MA = heat_A - (tag_A - mean_tag_P[missing, None]).abs().round()
-        cells.append(appeal_MA.argmax(dim=1))
+        best_M = appeal_MA.argmax(dim=1)
+        values.append(appeal_MA.gather(1, best_M[:, None])[:, 0])
+        cells.append(best_M)
         people.append(missing)
         kinds.append(torch.full_like(missing, kind))
     kind_M, person_M, cell_M = torch.cat(kinds), torch.cat(people), torch.cat(cells)
     cell_M2 = torch.stack((cell_M % side, cell_M // side), dim=-1)
     offset_M2 = subcell_offset(heatmaps_JSS[None], kind_M[None], cell_M2[None], subcell)[0]
     heat_M = heatmaps_JSS.flatten(1)[kind_M, cell_M]
-    filled_M3 = torch.cat((cell_M2 + offset_M2, heat_M[:, None]), dim=1)
+    value_M = torch.cat(values).clamp(min=LEAST)
+    filled_M3 = torch.cat((cell_M2 + offset_M2, value_M[:, None]), dim=1)
     keypoints_PJ3[person_M, kind_M] = torch.where(heat_M[:, None] > 0, filled_M3, 0.0)

@@ -6,7 +6,7 @@ import torch
 
 from candidate_cases import make_candidates
 from hgg.clusters import Clusters
-from hgg.poses import to_poses
+from hgg.poses import LEAST, to_poses
 from hgg.skeleton import NUM_JOINTS
 
 SIDE = 16
@@ -61,6 +61,15 @@ def test_a_missing_joint_is_filled_where_heat_less_rounded_tag_distance_is_highe
     assert poses.score[0] == pytest.approx(1.6 / 17)  # before filling
     np.testing.assert_allclose(poses.keypoints[0, 0], [2, 3, 0.9])  # a found joint stays
     assert (poses.keypoints[0, :, 2] > 0).sum() == 3  # maps without heat fill nothing
+
+
+def test_another_person_s_joint_is_a_place_but_has_hardly_a_value() -> None:
+    heatmaps, tags = _maps()
+    tags[0, 9] = 5.0
+    heatmaps[0, 9, 10, 4] = 0.9
+    candidates = make_candidates([(0, 0.9, 0.0, 2, 3)])
+    (poses,) = to_poses(candidates, _clusters([0]), heatmaps, tags, fill_missing=True, subcell="quarter")
+    np.testing.assert_allclose(poses.keypoints[0, 9], [4, 10, LEAST])
 
 
 def test_each_person_is_filled_by_its_own_tag_and_by_the_same_subcell_rule() -> None:
