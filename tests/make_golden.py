@@ -1,0 +1,58 @@
+"""Ten training steps of a tiny fixed model on generated input; their losses go to tests/golden/losses.json.
+
+    python tests/make_golden.py
+
+`test_golden.py` repeats the steps. Run this again only when the method is meant to give other figures, and
+say in the commit why.
+"""
+
+import json
+import sys
+from pathlib import Path
+
+import torch
+
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+
+from core_cases import make_images, make_targets, tiny_model
+from hgg.config import LossConfig
+from hgg.objective import Objective, Terms
+
+FILE = Path(__file__).resolve().parent / "golden" / "losses.json"
+STEPS = 10
+
+
+def golden_losses() -> dict[str, list[float]]:
+    """Every loss term at each step of joint training: two batches in turn, first by itself, then taught.
+
+    Without dropout, whose random numbers depend on how torch was built, and with a cut at which an
+    untrained discriminator merges.
+    """
+    loss = LossConfig(push=0.1, pull=0.05, edge=0.01, macro=0.01, heatmap_foreground_weight=30.0)
+    model = tiny_model(grouping={"dropout": 0.0, "cut": 0.45})
+    objective = Objective(model, loss, joint=True).train()
+    optimiser = torch.optim.Adam(model.parameters(), lr=2e-3)
+    batches = [(make_images(3, seed), make_targets([0, 2, 4], seed)) for seed in (0, 1)]
+    rows = []
+    for step in range(STEPS):
+        terms = objective(*batches[step % 2], teacher_share=float(step >= STEPS // 2))
+        optimiser.zero_grad()
+        terms.total.backward()
+        optimiser.step()
+        rows.append([term.item() for term in terms])
+    return {name: list(column) for name, column in zip(Terms._fields, zip(*rows, strict=True), strict=True)}
+
+
+def main() -> None:
+    """Write the file, a line for each term."""
+    torch.set_num_threads(1)
+    losses = golden_losses()
+    lines = [
+        f'  "{name}": {json.dumps([float(f"{value:.7g}") for value in row])}' for name, row in losses.items()
+    ]
+    FILE.parent.mkdir(exist_ok=True)
+    FILE.write_text("{\n" + ",\n".join(lines) + "\n}\n", encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,51 @@
+"""The two discriminators: sizes, symmetry, and that nothing can be judged."""
+
+import pytest
+import torch
+
+from hgg.config import GroupingConfig
+from hgg.discriminators import EdgeDiscriminator, MacroDiscriminator
+
+
+@pytest.fixture(autouse=True)
+def _seed() -> None:
+    torch.manual_seed(0)
+
+
+def test_edge_discriminator_is_symmetric_to_the_bit() -> None:
+    edge = EdgeDiscriminator(GroupingConfig()).eval()
+    first, second = torch.randn(2, 50, 64)
+    assert edge(first, second).equal(edge(second, first))
+
+
+def test_edge_discriminator_sees_sum_and_difference() -> None:
+    edge = EdgeDiscriminator(GroupingConfig()).eval()
+    first, second, shift = torch.randn(3, 50, 64)
+    logit = edge(first, second)
+    assert not torch.isclose(logit, edge(first + shift, second + shift)).any()  # the same difference
+    assert not torch.isclose(logit, edge(first + shift, second - shift)).any()  # the same sum
+
+
+def test_paper_sizes() -> None:
+    edge, macro = EdgeDiscriminator(GroupingConfig()), MacroDiscriminator(GroupingConfig())
+    # Three layers each: 128-64-32-1 and 64-64-32-1.
+    assert sum(p.numel() for p in edge.parameters()) == (128 * 64 + 64) + (64 * 32 + 32) + (32 + 1)
+    assert sum(p.numel() for p in macro.parameters()) == (64 * 64 + 64) + (64 * 32 + 32) + (32 + 1)
+    assert edge(torch.randn(5, 64), torch.randn(5, 64)).shape == (5,)
+    assert macro(torch.randn(5, 64)).shape == (5,)
+
+
+def test_dropout_only_in_training() -> None:
+    feature = torch.randn(5, 64)
+    for config, differs in ((GroupingConfig(), True), (GroupingConfig(dropout=0.0), False)):
+        macro = MacroDiscriminator(config)
+        assert macro(feature).equal(macro(feature)) is not differs
+        macro.eval()
+        assert macro(feature).equal(macro(feature))
+
+
+def test_nothing_to_judge_keeps_the_parameters_connected() -> None:
+    edge, macro = EdgeDiscriminator(GroupingConfig()), MacroDiscriminator(GroupingConfig())
+    nothing = torch.zeros(0, 64)
+    (edge(nothing, nothing).sum() + macro(nothing).sum()).backward()
+    assert all(p.grad is not None for p in [*edge.parameters(), *macro.parameters()])
