@@ -197,4 +197,4 @@ def _what_is_not_finite(step: int, terms: Terms, batch: Batch) -> str:
         + f" on images {', '.join(map(str, r['images']))}"
         for r in guilty or ranks
     ]
-    return f"step {step}: {what}: {'; '.join(places)}"
+    return f"step {step}: {what}: {'; '.join(places)}; a lower rate or a clip_norm may help"

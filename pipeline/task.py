@@ -118,7 +118,10 @@ def claim_folder(task: Task) -> None:
     if before != task.name:
         _move(folder, folder / EARLIER / before)
     write_json(marker, {"run": task.name})
-    _move(folder / EARLIER / task.name, folder)
+    kept = folder / EARLIER / task.name
+    if kept.is_dir():
+        _move(kept, folder)
+        kept.rmdir()
 
 
 def finished_results(task: Task) -> dict[str, Any] | None:

@@ -1,0 +1,23 @@
+"""Train the proposal network and the grouping together, end to end, from the pretrained model (stage two)."""
+
+import argparse
+import sys
+from pathlib import Path
+from typing import Any
+
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+
+from pipeline.command import run_job
+from pipeline.config import RunConfig
+
+
+def main(config: RunConfig, _: argparse.Namespace) -> dict[str, Any]:
+    """Train, or go on where the same command was stopped; results are in the run root's joint/."""
+    # Imported here so that --help answers at once.
+    from pipeline.run_stage import run_stage
+
+    return run_stage(config, "joint")
+
+
+if __name__ == "__main__":
+    run_job(main, name="train_joint", description=__doc__ or "")
