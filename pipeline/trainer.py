@@ -52,8 +52,8 @@ class RayCheckpoints:
 def train_on_ray(task: Task) -> dict[str, Any]:
     """Train a stage with `train.num_workers` workers, from the run's latest checkpoint where it has one.
 
-    The run's name is the task's, so that the same settings go on and others begin anew. Returns rank 0's
-    figures.
+    The run's name is the task's, so that the same settings go on and others begin anew. The run root must be
+    the same folder on every machine of the cluster. Returns rank 0's figures.
 
     Raises:
         UserError: a cluster too small, or what `pipeline.worker.run_worker` says.

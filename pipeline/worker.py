@@ -163,7 +163,7 @@ class _Outputs:
             "best_ap": progress.best_ap,
             "best_step": progress.best_step,
             "workers": world_size(),
-            "worker_peak_mib": _peak_mib(),
+            "worker_peak_mib": peak_mib(),
         }
 
     def _write_model(self, name: str) -> None:
@@ -207,7 +207,7 @@ def _from_rank_0(values: list[float]) -> list[float]:
     return shared[0]
 
 
-def _peak_mib() -> int:
+def peak_mib() -> int:
     """Largest resident memory of this process so far in MiB."""
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // MAXRSS_UNITS_PER_MIB
 

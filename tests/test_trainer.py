@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from mlflow import MlflowClient
 
 from hgg.weights import load_model
 from pipeline.checkpoint import FolderCheckpoints
@@ -15,6 +16,7 @@ from pipeline.config import RunConfig
 from pipeline.report import read_history
 from pipeline.settings import print_config
 from pipeline.task import plan_task
+from pipeline.tracking import store_uri
 from pipeline.worker import run_worker
 from tests.training_cases import tiny_run
 
@@ -81,6 +83,15 @@ def test_two_workers_are_killed_go_on_and_agree_with_one_process(tmp_path: Path,
     rows = read_history(task.folder / "metrics.csv")
     assert [row["step"] for row in rows] == list(range(LOG_EVERY, STEPS + 1, LOG_EVERY))
     assert len([path for path in storage.iterdir() if path.is_dir()]) == config.train.keep_checkpoints
+
+    client = MlflowClient(tracking_uri=store_uri(config))
+    points = client.get_metric_history(results["mlflow_run"], "loss")
+    assert [(point.step, point.value) for point in points] == [(row["step"], row["loss"]) for row in rows]
+    run = client.get_run(results["mlflow_run"])
+    assert run.info.status == "FINISHED"
+    assert run.data.tags["configuration"] == task.name
+    stored = {file.path for file in client.list_artifacts(results["mlflow_run"])}
+    assert stored >= {"curves.png", "metrics.csv", "config.yaml", "pictures", "checkpoints", "results.json"}
 
     begun = time.monotonic()
     again, stderr = finish(arguments, tmp_path)
