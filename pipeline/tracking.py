@@ -30,6 +30,8 @@ if TYPE_CHECKING:
 QUIET = {
     "MLFLOW_DISABLE_TELEMETRY": "true",
     "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
+    # Else a server's addresses are printed among a job's results on stdout.
+    "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",
     # Else a wrong address is only noticed after four minutes.
     "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "4",
 }
@@ -164,6 +166,7 @@ def _open(config: RunConfig, job: str, folder: Path, tags: dict[str, str], resum
             "leave it empty for a file under the run root"
         ) from error
     write_json(folder / RUN_FILE, {"uri": uri, "run_id": run_id})
+    log.info("MLflow run %s in %s", run_id, uri)
     return Tracked(client, uri, run_id)
 
 
