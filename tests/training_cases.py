@@ -63,7 +63,10 @@ def batches(start_step: int = 0, size: int = 4) -> Iterator[Batch]:
         joints = torch.rand(size, PEOPLE, NUM_JOINTS, 3, generator=generator) * (CELLS - 1)
         joints[..., 2] = 1
         targets = Targets(
-            heatmaps, torch.ones(size, CELLS, CELLS, dtype=torch.uint8), joints, torch.full((size, PEOPLE), 200.0)
+            heatmaps,
+            torch.ones(size, CELLS, CELLS, dtype=torch.uint8),
+            joints,
+            torch.full((size, PEOPLE), 200.0),
         )
         first = step * size
         ids = torch.arange(first, first + size)
