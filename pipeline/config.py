@@ -147,6 +147,8 @@ class SyntheticConfig(Settings):
     """Standing height of the tallest annotated person in pixels; never above 1.1 picture heights."""
     max_people: int = Field(5, ge=1)
     """Annotated people per picture at the most."""
+    facing_share: float = Field(0.55, ge=0.0, le=1.0)
+    """Share of the people who face the viewer; the others are seen from behind or from the side."""
     similar_clothes: float = Field(0.35, ge=0.0, le=1.0)
     """How often a person wears the clothes of the group's first one."""
     crowd_share: float = Field(0.08, ge=0.0, le=1.0)

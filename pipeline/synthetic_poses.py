@@ -54,10 +54,11 @@ class Angles(NamedTuple):
     """(2,) 0 straight."""
 
 
-def random_body(rng: np.random.Generator) -> Body:
-    """A person in a random stance, seen from a random side."""
+def random_body(facing_share: float, rng: np.random.Generator) -> Body:
+    """A person in a random stance, facing the viewer or else as often from behind as from the side."""
     stance = STANCES[rng.choice(len(STANCES), p=STANCE_SHARES)]
-    facing = rng.choice(3, p=(0.55, 0.2, 0.25))
+    other_share = (1 - facing_share) / 2
+    facing = rng.choice(3, p=(facing_share, other_share, other_share))
     yaw = (rng.normal(0, 0.3), np.pi + rng.normal(0, 0.3), rng.uniform(0.5, 1.3) * rng.choice((-1, 1)))[
         facing
     ]

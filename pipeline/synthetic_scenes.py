@@ -55,7 +55,7 @@ def draw_scene(settings: SyntheticConfig, rng: np.random.Generator) -> Scene:
             clothes = outfits[place.group]._replace(skin=clothes.skin, hair=clothes.hair)
         outfits.setdefault(place.group, clothes)
         pelvis = np.array((place.x, place.y - 0.5 * place.height))
-        figure = draw_figure(random_body(rng), clothes, pelvis, place.height, (width, height))
+        figure = draw_figure(random_body(settings.facing_share, rng), clothes, pelvis, place.height, (width, height))
         if figure is not None:
             _paint(picture, owner, figure, len(figures))
             figures.append(figure)
