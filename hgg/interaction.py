@@ -2,9 +2,9 @@
 
 EdgeConv is torch-geometric's formulation, x_i' = max_j mlp([x_i, x_j - x_i]), written for the
 list of pairs: the first linear layer of a pair is a sum of two per-node products, so only the
-second one is computed per pair. That takes half the time of torch-geometric's own class and of
-a dense (B, N, N) form (measured in `hgg/README.md`); `tests/test_interaction.py` holds the three
-together.
+second one is computed per pair. That takes half the time of torch-geometric's own class; a dense
+(B, N, N) form is as fast where all images have as many candidates, and two to three times slower
+where they differ (measured in `hgg/README.md`). `tests/test_interaction.py` holds the three together.
 
 The perceptron has two layers. With one, max_j relu(A x_i + B x_j) = relu(A x_i + max_j B x_j):
 no term would relate i to j.

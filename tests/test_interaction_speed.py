@@ -1,6 +1,7 @@
 """How long the three forms of EdgeConv take; the table of hgg/README.md.
 
-    python -m pytest tests/test_interaction_speed.py -o addopts= --benchmark-columns=min,median
+    python -m pytest tests/test_interaction_speed.py -o addopts= --benchmark-columns=min,median \\
+        --benchmark-timer=time.process_time
 
 A batch of four images with so many candidates each, of 17 types; 64 features; one thread.
 """

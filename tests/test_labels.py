@@ -99,11 +99,12 @@ def test_other_types_do_not_compete() -> None:
 def test_ignore_region() -> None:
     targets = _targets({WRIST: (20.0, 20.0)})
     targets.mask[0, :, 10:] = 0.0
+    targets.mask[0, 0, 0] = 0.0  # where padding stands
     points = make_candidates(
         [(WRIST, 0.9, 0.0, 20, 20), (HIP, 0.8, 0.0, 10, 3), (HIP, 0.7, 0.0, 9, 3)], [(HIP, 0.5, 0.0, 9, 3)]
     )
     both = Targets(*(torch.cat((part, part)) for part in targets))
-    # A labelled joint inside the region keeps its candidate; padding, at (0, 0), is background.
+    # A labelled joint inside the region keeps its candidate; padding is background.
     assert assign(points, both).tolist() == [[0, IGNORED, BACKGROUND], [BACKGROUND] * 3]
 
 

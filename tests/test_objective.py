@@ -13,6 +13,7 @@ from core_cases import CELLS, EQUAL, make_images, make_targets, tiny_model
 from hgg.candidates import find_candidates
 from hgg.config import LossConfig
 from hgg.hourglass import Maps
+from hgg.losses import verdict_loss
 from hgg.model import HGG
 from hgg.objective import Objective, Terms
 from hgg.ohgc import Hierarchy
@@ -47,6 +48,18 @@ def test_total_is_the_weighted_sum() -> None:
     assert min(terms) > 0
     weighted = 2 * terms.heatmap + 3 * terms.push + 5 * terms.pull + 7 * terms.edge + 11 * terms.macro
     torch.testing.assert_close(terms.total, weighted)
+
+
+def test_macro_nodes_are_judged_as_they_form_and_at_the_end() -> None:
+    model = tiny_model()
+    hierarchies = _seen(model.grouping)
+    terms = Objective(model, EQUAL, joint=True).eval()(make_images(4), make_targets(PEOPLE))
+    (hierarchy,) = hierarchies
+    intermediate = verdict_loss([r.macros for r in hierarchy.rounds], 4)
+    final = verdict_loss([hierarchy.final], 4)
+    assert min(intermediate, final) > 0
+    torch.testing.assert_close(terms.macro, intermediate + final)
+    torch.testing.assert_close(terms.edge, verdict_loss([r.edges for r in hierarchy.rounds], 4))
 
 
 @pytest.mark.parametrize("term", ["edge", "macro"])
