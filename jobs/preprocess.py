@@ -7,21 +7,15 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from pipeline.command import provenance, run_job, write_results
+from pipeline.command import run_job
 from pipeline.config import RunConfig
 
 
 def main(config: RunConfig, _arguments: argparse.Namespace) -> dict[str, Any]:
     """Write both stages of both splits, then results.json with counts, rates and fingerprints."""
-    from pipeline.files import write_text
-    from pipeline.preprocess import preprocess  # loads Ray, which --help does without
-    from pipeline.settings import print_config
+    from pipeline.run_preprocess import run_preprocess  # loads Ray, which --help does without
 
-    results = provenance() | preprocess(config)
-    folder = config.run_root / "preprocess"
-    write_text(folder / "config.yaml", print_config(config))
-    write_results(folder, results)
-    return results
+    return run_preprocess(config)
 
 
 if __name__ == "__main__":

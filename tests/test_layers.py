@@ -16,7 +16,7 @@ ALL = [pytest.param(path, id=f"{path.parent.name}/{path.name}") for path in FILE
 # All others run where neither is installed.
 RAY = {"cluster", "stage", "trainer"}
 MLFLOW = {"tracking", "served"}
-DRIVERS = {"preprocess"}
+DRIVERS = {"preprocess", "run_preprocess"}
 
 MOST_LINES = 300
 MOST_FUNCTION_LINES = 60  # without the docstring
