@@ -4,6 +4,7 @@ Letters: E edges.
 """
 
 import importlib.util
+import sys
 
 import pytest
 import torch
@@ -92,8 +93,10 @@ def test_equals_the_greedy_choice_from_the_heaviest_down(graph: tuple[list[Edge]
     assert _chosen(edges, num_nodes) == _greedy(edges)
 
 
-@pytest.mark.skipif(GRACLUS, reason="torch-cluster is installed")
-def test_graclus_says_in_one_line_how_to_get_it() -> None:
+def test_without_torch_cluster_graclus_says_in_one_line_how_to_get_it(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setitem(sys.modules, "torch_cluster", None)
     pairs_2E, logit_E = _tensors(CYCLE)
     with pytest.raises(
         ValueError, match=r"^grouping\.matching=graclus needs .*make graclus.*dominant$"
