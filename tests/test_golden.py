@@ -6,8 +6,8 @@ import pytest
 
 from make_golden import FILE, STEPS, golden_losses
 
-# Measured: other instruction sets (none, AVX2, AVX-512) and two threads change a figure by 3e-7 at most, weights
-# that are off by 1e-6 by 2e-6; where that turns over a merge, as it did with an earlier network, by 1.3e-4.
+# Measured: other instruction sets (none, AVX2, AVX-512) and two threads change a figure by 3e-7 at most,
+# weights that are off by 1e-6 by 2e-6; where that turns over a merge, as with an earlier network, by 1.3e-4.
 TOLERANCE = 5e-4
 
 
