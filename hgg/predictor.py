@@ -16,7 +16,7 @@ from hgg.candidates import Candidates, find_candidates
 from hgg.clusters import Clusters
 from hgg.model import HGG
 from hgg.poses import Poses, to_poses
-from hgg.transform import apply, invert, letterbox, to_pixels, warp
+from hgg.transform import apply, cells_inside, invert, letterbox, to_pixels, warp
 
 
 class Detections(NamedTuple):
@@ -24,7 +24,7 @@ class Detections(NamedTuple):
 
     candidates: Candidates
     heatmaps: Tensor
-    """(B, J, S, S) of the last stack."""
+    """(B, J, S, S) of the last stack, 0 in cells outside the photograph."""
     tags: Tensor
     """(B, J, S, S) of the last stack."""
     transforms: np.ndarray
@@ -71,10 +71,21 @@ class Predictor:
         images_B3HW = torch.from_numpy(inputs).to(device).permute(0, 3, 1, 2).float() / 255
         with evaluating(self.model):
             maps = self.model(images_B3HW)
-        heatmaps, tags = maps.heatmaps[-1], maps.tags[-1]
+        # The network never learned what stands beside a photograph: those cells are not supervised.
+        heatmaps = maps.heatmaps[-1] * self._photographs(images, transforms).to(device)
+        tags = maps.tags[-1]
         return Detections(
             find_candidates(heatmaps, tags, maps.visual, config.candidates), heatmaps, tags, transforms
         )
+
+    def _photographs(self, images: Sequence[np.ndarray], transforms: np.ndarray) -> Tensor:
+        """Whether a cell lies on its image's photograph, (B, 1, S, S) bool."""
+        side = self.model.config.network.output_size
+        inside = [
+            cells_inside(image.shape[1], image.shape[0], transform, side)
+            for image, transform in zip(images, transforms, strict=True)
+        ]
+        return torch.from_numpy(np.stack(inside))[:, None]
 
     @torch.no_grad()
     def group(self, candidates: Candidates) -> Clusters:

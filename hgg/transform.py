@@ -81,6 +81,15 @@ def into_cells(transform: np.ndarray) -> np.ndarray:
     return np.column_stack([transform[:, :2] / NUM_STRIDE, to_cells(transform[:, 2])])
 
 
+def cells_inside(width: int, height: int, transform: np.ndarray, output_size: int) -> np.ndarray:
+    """Which output cells lie on the photograph, at least in part; (output_size, output_size) bool."""
+    cells = np.arange(output_size, dtype=np.float64)
+    centres = np.stack(np.meshgrid(cells, cells), axis=-1)  # rows, columns, (x, y)
+    places = apply(invert(transform), to_pixels(centres))
+    reach = 0.5 + 0.5 / np.sqrt(area_ratio(transform))  # half a pixel and half a cell
+    return ((places > -reach) & (places < np.array([width, height]) - 1 + reach)).all(axis=-1)
+
+
 def area_ratio(transform: np.ndarray) -> float:
     """Output cells squared per original pixel squared."""
     return float(abs(np.linalg.det(transform[:, :2]))) / NUM_STRIDE**2

@@ -19,7 +19,8 @@ from pipeline.synthetic_poses import random_body
 Array = np.ndarray
 
 SMALLEST_AREA = 32.0**2  # pixels; COCO annotates no keypoints below (area ranges of the keypoint task)
-SMALLEST_SHARE = 0.2  # of the silhouette; a person more hidden than this carries no keypoints
+SMALLEST_SHARE = 0.3  # of the silhouette; a person more hidden than this carries no keypoints
+GUESSED_WITHIN = 0.2  # of the root of the visible area: about a third of an upper arm
 CROWD = -1  # group of the crowd's members
 
 
@@ -55,7 +56,9 @@ def draw_scene(settings: SyntheticConfig, rng: np.random.Generator) -> Scene:
             clothes = outfits[place.group]._replace(skin=clothes.skin, hair=clothes.hair)
         outfits.setdefault(place.group, clothes)
         pelvis = np.array((place.x, place.y - 0.5 * place.height))
-        figure = draw_figure(random_body(settings.facing_share, rng), clothes, pelvis, place.height, (width, height))
+        figure = draw_figure(
+            random_body(settings.facing_share, rng), clothes, pelvis, place.height, (width, height)
+        )
         if figure is not None:
             _paint(picture, owner, figure, len(figures))
             figures.append(figure)
@@ -166,12 +169,18 @@ def _person(figure: Figure, mask: Array) -> dict[str, Any]:
 
 
 def _keypoints(figure: Figure, mask: Array) -> list[float]:
-    """COCO's 51 numbers: joints covered by something nearer than the person become hidden ones."""
+    """COCO's 51 numbers: joints covered by something nearer than the person become hidden ones.
+
+    A joint far from everything that is seen of the person is left out, as an annotator would.
+    """
     height, width = mask.shape
+    distance = cv2.distanceTransform((~mask).astype(np.uint8), cv2.DIST_L2, 3)
+    reach = GUESSED_WITHIN * np.sqrt(mask.sum())
     values: list[float] = []
     for (x, y), flag in zip(figure.joints, figure.visibility, strict=True):
         column, row = round(float(x)), round(float(y))
-        if flag == 0 or not (0 <= column < width and 0 <= row < height):
+        inside = 0 <= column < width and 0 <= row < height
+        if flag == 0 or not inside or distance[row, column] > reach:
             values += [0, 0, 0]
         else:
             shown = 2 if flag == 2 and mask[row, column] else 1

@@ -9,6 +9,7 @@ from hgg.transform import (
     apply,
     area_ratio,
     augmented,
+    cells_inside,
     into_cells,
     invert,
     letterbox,
@@ -112,3 +113,13 @@ def test_warp_averages_where_it_shrinks() -> None:
     stripes[:, ::2] = 255
     shown = warp(stripes, letterbox(256, 256, 64), 64)
     assert abs(shown[2:-2, 2:-2].astype(int) - 127).max() <= 1
+
+
+def test_cells_inside_are_those_that_touch_the_photograph() -> None:
+    # 80 x 40 pixels in a square of 64: scale 0.8, the photograph fills input rows 16 to 47, cells 4 to 11.
+    inside = cells_inside(80, 40, letterbox(80, 40, 64), 16)
+    assert inside.all(axis=1).tolist() == [4 <= row <= 11 for row in range(16)]
+    assert inside.any(axis=1).tolist() == inside.all(axis=1).tolist()
+    # 80 x 45: rows 14 to 49, so cells 3 and 12 are covered by half.
+    inside = cells_inside(80, 45, letterbox(80, 45, 64), 16)
+    assert inside.all(axis=1).tolist() == [3 <= row <= 12 for row in range(16)]
