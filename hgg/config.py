@@ -21,9 +21,9 @@ class NetworkConfig(Settings):
     """The keypoint proposal network, a stacked hourglass (section 3.3)."""
 
     input_size: int = Field(512, ge=32)
-    """Side of the square network input in pixels (section 4.2: 512)."""
+    """Side of the square network input in pixels (implementation details: 512)."""
     stacks: int = Field(4, ge=1)
-    """Hourglasses in a row, each with a loss of its own (section 4.2: 4)."""
+    """Hourglasses in a row, each with a loss of its own (implementation details: 4)."""
     channels: int = Field(256, ge=8, multiple_of=8)
     """Feature channels at the output resolution (AE: 256); a multiple of 8."""
     increase: int = Field(128, ge=0)
@@ -101,7 +101,7 @@ class GroupingConfig(Settings):
 
 
 class LossConfig(Settings):
-    """Weights of the loss terms (section 4.2: 1 : 1e-3 : 1e-5)."""
+    """Weights of the loss terms (implementation details: 1 : 1e-3 : 1e-5)."""
 
     heatmap: float = Field(1.0, ge=0.0)
     """Weight of the masked mean squared error of the heatmaps."""

@@ -1,4 +1,4 @@
-"""The training objective: images and targets to the weighted sum of the loss terms (section 3.4).
+"""The training objective: images and targets to the weighted sum of the loss terms (sections 3.2, 3.3).
 
 One module, so that DDP wraps the whole forward pass: network, candidates, labels,
 clustering and losses.

@@ -16,7 +16,7 @@ from hgg.config import NUM_STRIDE
 
 
 def letterbox(width: int, height: int, input_size: int) -> np.ndarray:
-    """The un-augmented view: the longer side fills the input, centred, aspect kept (AE, section 4.1).
+    """The un-augmented view: the longer side fills the input, centred, aspect kept (AE).
 
     Returns: (2, 3), original pixels to input pixels.
     """
@@ -33,7 +33,7 @@ def augmented(
     shift_x: float,
     shift_y: float,
 ) -> np.ndarray:
-    """A turned, scaled and shifted view, as AE augments (its section 4.1).
+    """A turned, scaled and shifted view, as AE augments.
 
     The input shows a square crop of the original whose side is `scale` times the longer
     side, so people grow as `scale` falls.

@@ -61,7 +61,7 @@ class StageConfig(Settings):
     batch_size: int = Field(32, ge=1)
     """Images per step over all workers (AE: 32)."""
     lr: float = Field(2e-4, gt=0.0)
-    """Adam's learning rate of the proposal network (section 4.2: 2e-4)."""
+    """Adam's learning rate of the proposal network (implementation details: 2e-4)."""
     grouping_lr: float = Field(2e-4, gt=0.0)
     """Adam's learning rate of interaction network and discriminators."""
     final_lr_ratio: float = Field(0.05, ge=0.0, le=1.0)

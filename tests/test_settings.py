@@ -157,7 +157,7 @@ def test_printed_configuration_explains_every_setting() -> None:
     assert len(settings) > 60
     for number in settings:
         assert lines[number - 1].lstrip().startswith("# "), lines[number]
-    assert "  # Side of the square network input in pixels (section 4.2: 512)." in lines
+    assert "  # Side of the square network input in pixels (implementation details: 512)." in lines
 
 
 def test_changed_holds_the_differences_alone() -> None:
