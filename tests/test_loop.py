@@ -131,6 +131,9 @@ def train_as_rank(rank: int, world: int, folder: Path, poison: bool) -> None:
     except NotFiniteError as error:
         outcome = {"error": str(error)}
     (folder / f"rank_{rank}.json").write_text(json.dumps(outcome))
+    # A rank that leaves while the other's last message is under way can end gloo's threads with an abort.
+    dist.barrier()
+    del forward
     dist.destroy_process_group()
 
 

@@ -133,7 +133,7 @@ def test_killed_and_started_again_with_more_workers_it_writes_the_same(
     assert 0 < splits["train"]["samples"]["shards_written"] <= 11 - written
     assert contents(tmp_path / "run") == contents(undisturbed[0])
     assert len(contents(tmp_path / "run")) == 2 * (11 + 2)
-    left = [path for path in (tmp_path / "run").rglob("*") if path.name.startswith(".")]
+    left = [path for stage in ("records", "samples") for path in (tmp_path / "run" / stage).rglob(".*")]
     assert left == []
 
 
