@@ -43,6 +43,7 @@ def draw_poses(
     long_side: int = 640,
     min_joint: float = 0.1,
     min_joints: int = 3,
+    min_score: float = 0.1,
     scores: bool = True,
     colours: Sequence[int] | None = None,
 ) -> np.ndarray:
@@ -54,6 +55,7 @@ def draw_poses(
         long_side: smaller images are first enlarged to this longer side, so that the drawing is legible.
         min_joint: joints whose score is below are not drawn; filled ones often are guesses.
         min_joints: people with fewer joints to draw are left out.
+        min_score: people whose score is below are left out; most grew from one stray candidate.
         scores: whether each person's score is written beside it.
         colours: index into `COLOURS` of each person; by default in order.
 
@@ -69,7 +71,7 @@ def draw_poses(
     for person in np.argsort(poses.score, kind="stable"):
         joints_J3 = poses.keypoints[person].astype(np.float64)
         seen = joints_J3[:, 2] >= max(min_joint, np.finfo(np.float32).tiny)
-        if seen.sum() < max(1, min_joints):
+        if seen.sum() < max(1, min_joints) or poses.score[person] < min_score:
             continue
         # A pixel's centre stays its centre when the image grows.
         points_J2 = (joints_J3[:, :2] + 0.5) * enlarge - 0.5
