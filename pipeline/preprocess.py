@@ -7,10 +7,11 @@ from typing import Any
 
 from pipeline.coco import check_layout
 from pipeline.config import RunConfig
+from pipeline.memory import peak_mib
 from pipeline.records import plan_records
 from pipeline.samples import plan_samples
 from pipeline.shard_writer import Stage
-from pipeline.stage import peak_mib, run_stage
+from pipeline.stage import run_stage
 
 log = logging.getLogger(__name__)
 

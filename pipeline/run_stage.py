@@ -11,10 +11,11 @@ from pipeline.command import UserError, provenance, write_results
 from pipeline.config import RunConfig
 from pipeline.files import write_text
 from pipeline.follow import following
+from pipeline.memory import peak_mib
 from pipeline.settings import print_config
 from pipeline.task import StageName, Task, claim_folder, finished_results, plan_task
 from pipeline.tracking import Tracked, track
-from pipeline.worker import peak_mib, run_worker
+from pipeline.worker import run_worker
 
 KEPT_IN_MLFLOW = ("config.yaml", "metrics.csv", "curves.png", "train.log", "pictures", "results.json")
 
@@ -71,7 +72,7 @@ def _results(task: Task, tracked: Tracked, figures: dict[str, Any]) -> dict[str,
         "run": task.name,
         "data": task.data,
         **figures,
-        "driver_peak_mib": peak_mib(),
+        "driver_peak_mib": int(peak_mib()),
         "best": str(best),
         "latest": str(last),
         "mlflow_run": tracked.run_id,

@@ -2,8 +2,6 @@
 
 import json
 import logging
-import resource
-import sys
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -20,12 +18,12 @@ from ray.data import TaskPoolStrategy
 
 from pipeline.cluster import start_ray
 from pipeline.command import UserError
+from pipeline.memory import peak_mib
 from pipeline.rejects import Rejection, check_limit, list_rejected
 from pipeline.shard_writer import Stage, Task, set_aside, standing_row
 from pipeline.shards import MANIFEST, Manifest, ShardRow, write_manifest
 
 REJECTED = "rejected.jsonl"
-MAXRSS_UNITS_PER_MIB = 1 << (20 if sys.platform == "darwin" else 10)  # bytes there, KiB elsewhere
 
 log = logging.getLogger(__name__)
 
@@ -99,11 +97,6 @@ def fan_out(
     for line in done.iter_rows():
         result = json.loads(line["row"])
         yield ShardRow.from_json(result["row"]), result["peak_mib"]
-
-
-def peak_mib() -> float:
-    """The most memory that this process has held, in MiB."""
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / MAXRSS_UNITS_PER_MIB
 
 
 def _in_task(block: pa.Table, write: Callable[[Task], ShardRow]) -> pa.Table:

@@ -1,8 +1,6 @@
 """What every rank of a training stage does: build, restore, train, and on rank 0 write what is seen of it."""
 
 import logging
-import resource
-import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -22,13 +20,13 @@ from pipeline.command import UserError
 from pipeline.evaluate import Grouping, evaluate_model
 from pipeline.files import atomic_path
 from pipeline.loop import Progress, Row, Training, rank, train, world_size
+from pipeline.memory import peak_mib
 from pipeline.optimiser import MovingAverage, make_optimiser
 from pipeline.pictures import Gallery
 from pipeline.report import add_to_history, begin_history, draw_curves, log_line, read_history
 from pipeline.task import Task
 
 PICTURES = 4  # of the validation images
-MAXRSS_UNITS_PER_MIB = 1 << (20 if sys.platform == "darwin" else 10)  # bytes there, KiB elsewhere
 
 log = logging.getLogger(__name__)
 
@@ -163,7 +161,7 @@ class _Outputs:
             "best_ap": progress.best_ap,
             "best_step": progress.best_step,
             "workers": world_size(),
-            "worker_peak_mib": peak_mib(),
+            "worker_peak_mib": int(peak_mib()),
         }
 
     def _write_model(self, name: str) -> None:
@@ -205,11 +203,6 @@ def _from_rank_0(values: list[float]) -> list[float]:
     shared: list[Any] = [values]
     dist.broadcast_object_list(shared, src=0)
     return shared[0]
-
-
-def peak_mib() -> int:
-    """Largest resident memory of this process so far in MiB."""
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // MAXRSS_UNITS_PER_MIB
 
 
 @contextmanager
