@@ -1,6 +1,5 @@
 """Samples (Parquet) to the batches of each training step, without Ray. Letter: B images."""
 
-import os
 from collections.abc import Iterator
 from itertools import count, islice
 from pathlib import Path
@@ -9,15 +8,14 @@ from typing import Any, NamedTuple
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
-from torch.utils.data import DataLoader, IterableDataset, get_worker_info
+from torch.utils.data import IterableDataset, get_worker_info
 
-from pipeline.collate import Batch, collate, joined
+from pipeline.collate import Batch, collate
 from pipeline.command import UserError
 from pipeline.order import Order
 from pipeline.shards import samples_manifest
 
 COLUMNS = ["image_id", "view", "jpeg", "heatmaps", "mask", "joints", "areas"]
-PREFETCHED = 4  # batches that each loader process prepares ahead
 
 
 class Unit(NamedTuple):
@@ -91,35 +89,6 @@ class SampleReader(IterableDataset[Batch]):
             held = {unit: held[unit] if unit in held else _read(self.units[unit]) for unit in needed}
             for unit, row in window:
                 yield _row(held[unit], row)
-
-
-def training_batches(reader: SampleReader, loader_workers: int = 0) -> Iterator[Batch]:
-    """The batches of a reader, decoded by this process or by `loader_workers` others; the same either way.
-
-    Every loader process decodes its own lanes of each batch, so nothing is read twice; no more are
-    started than the reader has lanes and the machine processors.
-    """
-    parts = min(loader_workers, len(reader.lanes), _processors())
-    if parts == 0:
-        yield from reader
-        return
-    # Spawned, because the caller may hold threads (Ray, Arrow) that a fork would cut off.
-    loader = DataLoader(
-        reader,
-        batch_size=None,
-        num_workers=parts,
-        multiprocessing_context="spawn",
-        prefetch_factor=PREFETCHED,
-    )
-    stream = iter(loader)
-    while True:
-        # The loader asks its processes in turn, so `parts` items in a row are one batch.
-        yield joined(list(islice(stream, parts)))
-
-
-def _processors() -> int:
-    """Processors that this process may use; not every system tells it from those of the machine."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def read_in_order(folder: Path, batch_size: int) -> Iterator[Batch]:

@@ -9,10 +9,11 @@ from typing import Any
 from hgg.model import HGG
 from hgg.objective import Objective
 from hgg.weights import load_model
-from pipeline.batches import SampleReader, training_batches
+from pipeline.batches import SampleReader
 from pipeline.collate import Batch
 from pipeline.config import RunConfig, StageConfig
 from pipeline.encode import encode_view, view_rng
+from pipeline.loader import training_batches
 from pipeline.loop import Progress, Training, train
 from pipeline.optimiser import make_optimiser
 from pipeline.shards import read_records, stage_folder

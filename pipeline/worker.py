@@ -14,11 +14,12 @@ from torch.nn.parallel import DistributedDataParallel
 from hgg.model import HGG
 from hgg.objective import Objective
 from hgg.weights import load_network, save_model
-from pipeline.batches import SampleReader, training_batches
+from pipeline.batches import SampleReader
 from pipeline.checkpoint import Checkpoints, restore_checkpoint
 from pipeline.command import UserError
 from pipeline.evaluate import Grouping, evaluate_model
 from pipeline.files import atomic_path
+from pipeline.loader import training_batches
 from pipeline.loop import Progress, Row, Training, rank, train, world_size
 from pipeline.memory import peak_mib
 from pipeline.optimiser import MovingAverage, make_optimiser

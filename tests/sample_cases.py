@@ -7,8 +7,10 @@ import cv2
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
+import torch
 
 from hgg.skeleton import NUM_JOINTS
+from pipeline.collate import Batch
 from pipeline.files import sha256_file
 from pipeline.rows import SAMPLE_SCHEMA, pack_mask
 from pipeline.shards import ShardRow, shard_file, write_manifest
@@ -57,3 +59,10 @@ def write_shard(folder: Path, number: int, rows: list[dict[str, Any]], row_group
     path = folder / shard_file(number)
     pq.write_table(pa.Table.from_pylist(rows, SAMPLE_SCHEMA), path, row_group_size=row_group)
     return ShardRow(number, path.name, len(rows), path.stat().st_size, sha256_file(path), "", {}, [])
+
+
+def assert_equal(a: Batch, b: Batch) -> None:
+    """Both batches hold the same to the last bit."""
+    for x, y in zip((a.images, *a.targets, *a[2:]), (b.images, *b.targets, *b[2:]), strict=True):
+        assert x.dtype == y.dtype
+        assert torch.equal(x, y)

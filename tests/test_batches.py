@@ -8,12 +8,12 @@ import pytest
 import torch
 
 from pipeline import collate
-from pipeline.batches import SampleReader, read_in_order, training_batches
+from pipeline.batches import SampleReader, read_in_order
 from pipeline.collate import Batch
 from pipeline.command import UserError
 from pipeline.order import WINDOW, Order, sample_key
 from pipeline.rows import unpack_mask
-from sample_cases import CELLS, INPUT, sample_row, write_samples
+from sample_cases import CELLS, INPUT, assert_equal, sample_row, write_samples
 
 
 @pytest.fixture(scope="module")
@@ -33,12 +33,6 @@ def ids(batches: list[Batch]) -> list[list[int]]:
 
 def flat(batches: list[Batch]) -> list[int]:
     return list(chain.from_iterable(ids(batches)))
-
-
-def assert_equal(a: Batch, b: Batch) -> None:
-    for x, y in zip((a.images, *a.targets, *a[2:]), (b.images, *b.targets, *b[2:]), strict=True):
-        assert x.dtype == y.dtype
-        assert torch.equal(x, y)
 
 
 def test_a_batch_holds_what_the_rows_hold(folder: Path) -> None:
@@ -119,13 +113,6 @@ def test_the_order_follows_the_seed_and_the_keys_the_epoch(folder: Path) -> None
     assert all(first[k] != second[k] for k in both)
     image = next(iter(first))
     assert first[image] == sample_key(0, 0, image, 0)
-
-
-def test_loader_processes_change_nothing(folder: Path) -> None:
-    alone = take(folder, 9, batch_size=8, seed=2)
-    stream = training_batches(SampleReader(folder, batch_size=8, seed=2), loader_workers=2)
-    for a, b in zip(alone, stream, strict=False):
-        assert_equal(a, b)
 
 
 def test_a_missing_folder_and_too_few_samples_are_user_errors(folder: Path, tmp_path: Path) -> None:
