@@ -8,6 +8,8 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
+from hgg.skeleton import GraphName
+
 NUM_STRIDE = 4  # input pixels per output cell: the stem halves twice (AE, section 3.1)
 
 
@@ -82,8 +84,12 @@ class GroupingConfig(Settings):
 
     hidden: int = Field(64, ge=8)
     """Width of the interaction network and of the node embedding (section 3.2: 64)."""
+    interaction: Literal["edgeconv", "fc", "gat"] = "edgeconv"
+    """Layer of the interaction network: EdgeConv (Table 2 #9), per node (#7) or graph attention (#8)."""
     layers: int = Field(3, ge=1)
-    """EdgeConv layers (Fig. 3: 3)."""
+    """Layers of the interaction network (Fig. 3: 3)."""
+    graph: GraphName = "full"
+    """Joint types that an edge may join (Fig. 4a): full, extended, bypass, tree."""
     dropout: float = Field(0.2, ge=0.0, lt=1.0)
     """Dropout inside the perceptrons."""
     cut: float = Field(0.5, ge=0.0, le=1.0)
@@ -113,6 +119,8 @@ class LossConfig(Settings):
     """Weight of the edge discriminator's binary cross-entropy."""
     macro: float = Field(1e-5, ge=0.0)
     """Weight of the macro-node discriminator's binary cross-entropy."""
+    macro_intermediate: bool = True
+    """Whether macro-nodes are judged as they form too (Table 2 #9), or only at the end (#5)."""
     heatmap_foreground_weight: float = Field(0.0, ge=0.0)
     """Each cell's squared error is weighted by 1 + this x target (0: the paper)."""
 

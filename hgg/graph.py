@@ -1,4 +1,4 @@
-"""The keypoint graph: candidates are nodes, every pair of different types is an edge (section 3.1).
+"""The keypoint graph: candidates are nodes, pairs of different types are edges (section 3.1, Fig. 4a).
 
 Letters: B images, N candidates, V visual channels, J joint types, E edges.
 """
@@ -8,7 +8,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from hgg.candidates import Candidates
-from hgg.skeleton import NUM_JOINTS
+from hgg.skeleton import NUM_JOINTS, GraphName, graph_links
 
 FEATURES_BESIDE_VISUAL = 1 + NUM_JOINTS + 2  # tag, one-hot type, x and y
 
@@ -30,8 +30,16 @@ def node_features(candidates: Candidates, side: int) -> Tensor:
     )
 
 
-def full_graph(candidates: Candidates) -> Tensor:
-    """Edges of the full graph: all pairs of valid candidates of different types.
+def joined_types(graph: GraphName) -> Tensor:
+    """(J, J) bool, symmetric: which joint types a graph of Fig. 4a joins."""
+    joined_JJ = torch.zeros(NUM_JOINTS, NUM_JOINTS, dtype=torch.bool)
+    for a, b in graph_links(graph):
+        joined_JJ[a, b] = joined_JJ[b, a] = True
+    return joined_JJ
+
+
+def keypoint_graph(candidates: Candidates, joined_JJ: Tensor) -> Tensor:
+    """Edges between all valid candidates of one image whose types are joined.
 
     Nodes carry one number over the whole batch, image * N + candidate, so that a batch is
     one graph of separate parts.
@@ -39,8 +47,8 @@ def full_graph(candidates: Candidates) -> Tensor:
     Returns:
         (2, E) int64, each edge once, the smaller number first, in ascending order.
     """
-    differ_BNN = candidates.kind[:, :, None] != candidates.kind[:, None, :]
-    edge_BNN = differ_BNN & candidates.valid[:, :, None] & candidates.valid[:, None, :]
+    joined_BNN = joined_JJ[candidates.kind[:, :, None], candidates.kind[:, None, :]]
+    edge_BNN = joined_BNN & candidates.valid[:, :, None] & candidates.valid[:, None, :]
     image_E, first_E, second_E = edge_BNN.triu(diagonal=1).nonzero(as_tuple=True)
     start_E = image_E * candidates.kind.shape[1]
     return torch.stack((start_E + first_E, start_E + second_E))

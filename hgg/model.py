@@ -10,7 +10,7 @@ from hgg.candidates import Candidates
 from hgg.clusters import Clusters
 from hgg.config import GroupingConfig, ModelConfig
 from hgg.discriminators import EdgeDiscriminator, MacroDiscriminator
-from hgg.graph import FEATURES_BESIDE_VISUAL, full_graph, node_features
+from hgg.graph import FEATURES_BESIDE_VISUAL, joined_types, keypoint_graph, node_features
 from hgg.hourglass import Hourglass, Maps
 from hgg.interaction import Interaction
 from hgg.ohgc import Hierarchy, cluster
@@ -25,6 +25,8 @@ class Grouping(nn.Module):
         self.interaction = Interaction(FEATURES_BESIDE_VISUAL + visual_dim, config)
         self.edge = EdgeDiscriminator(config)
         self.macro = MacroDiscriminator(config)
+        self.joined_JJ: Tensor
+        self.register_buffer("joined_JJ", joined_types(config.graph), persistent=False)
 
     def forward(
         self,
@@ -34,7 +36,7 @@ class Grouping(nn.Module):
         teacher_B: Tensor | None = None,
     ) -> Hierarchy:
         """Candidates to the rounds of Algorithm 1; `side` is the output map's longer side in cells."""
-        pairs_2E = full_graph(candidates)
+        pairs_2E = keypoint_graph(candidates, self.joined_JJ)
         embedding_AH = self.interaction(node_features(candidates, side).flatten(0, 1), pairs_2E)
         return cluster(
             embedding_AH,

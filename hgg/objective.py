@@ -73,7 +73,7 @@ class Objective(nn.Module):
         return Terms(total, heatmap, push, pull, edge, macro)
 
     def _grouping_losses(self, maps: Maps, targets: Targets, teacher_share: float) -> tuple[Tensor, Tensor]:
-        """Edge loss, and macro-node loss: intermediate rounds plus final macro-nodes."""
+        """Edge loss, and macro-node loss: final macro-nodes and, where asked for, those of each round."""
         config = self.model.config.candidates
         candidates = find_candidates(
             maps.heatmaps[-1], maps.tags[-1], maps.visual, config, limit=config.max_total
@@ -83,5 +83,7 @@ class Objective(nn.Module):
         teacher_B = torch.rand(batch, device=label_BN.device) < teacher_share
         hierarchy = self.model.grouping(candidates, maps.heatmaps.shape[-1], label_BN, teacher_B)
         edge = verdict_loss([r.edges for r in hierarchy.rounds], batch)
-        intermediate = verdict_loss([r.macros for r in hierarchy.rounds], batch)
-        return edge, intermediate + verdict_loss([hierarchy.final], batch)
+        macro = verdict_loss([hierarchy.final], batch)
+        if self.loss.macro_intermediate:
+            macro = macro + verdict_loss([r.macros for r in hierarchy.rounds], batch)
+        return edge, macro

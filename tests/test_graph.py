@@ -1,12 +1,13 @@
-"""Node features and the full graph, by hand."""
+"""Node features and the graphs of Fig. 4a, by hand."""
 
 import torch
 
 from candidate_cases import make_candidates
-from hgg.graph import FEATURES_BESIDE_VISUAL, full_graph, node_features
-from hgg.skeleton import NUM_JOINTS
+from hgg.graph import FEATURES_BESIDE_VISUAL, joined_types, keypoint_graph, node_features
+from hgg.skeleton import NUM_JOINTS, graph_links
 
 NOSE, HIP, ANKLE = 0, 11, 16
+FULL = joined_types("full")
 
 
 def test_node_features() -> None:
@@ -29,14 +30,32 @@ def test_edges_join_valid_candidates_of_different_types_inside_one_image() -> No
         [(NOSE, 0.9, 0.0, 0, 0), (HIP, 0.8, 0.0, 4, 0)],
     )
     # The second image's numbers begin at 4; its padding, of type 0, has no edges.
-    assert full_graph(candidates).T.tolist() == [[0, 2], [0, 3], [1, 2], [1, 3], [2, 3], [4, 5]]
+    assert keypoint_graph(candidates, FULL).T.tolist() == [[0, 2], [0, 3], [1, 2], [1, 3], [2, 3], [4, 5]]
 
 
 def test_no_edges() -> None:
     for rows in ([], [(NOSE, 0.9, 0.0, 0, 0)], [(NOSE, 0.9, 0.0, 0, 0), (NOSE, 0.8, 0.0, 4, 0)]):
-        assert full_graph(make_candidates(rows)).shape == (2, 0)
+        assert keypoint_graph(make_candidates(rows), FULL).shape == (2, 0)
 
 
 def test_all_types_once() -> None:
     candidates = make_candidates([(kind, 0.5, 0.0, kind, 0) for kind in range(NUM_JOINTS)])
-    assert full_graph(candidates).shape == (2, NUM_JOINTS * (NUM_JOINTS - 1) // 2)
+    assert keypoint_graph(candidates, FULL).shape == (2, NUM_JOINTS * (NUM_JOINTS - 1) // 2)
+
+
+def test_other_graphs_join_fewer_types() -> None:
+    eye, ear, shoulder = 1, 3, 5
+    rows = [(kind, 0.9, 0.0, 4 * kind, 0) for kind in (NOSE, eye, ear, shoulder, HIP)]
+    candidates = make_candidates([*rows, (NOSE, 0.8, 0.0, 40, 40)])
+    edges = keypoint_graph(candidates, joined_types("tree")).T.tolist()
+    # Both noses (0, 5) with eye (1) and shoulder (3), eye with ear (2), shoulder with hip (4).
+    assert edges == [[0, 1], [0, 3], [1, 2], [1, 5], [3, 4], [3, 5]]
+    skipped = keypoint_graph(candidates, joined_types("bypass")).T.tolist()
+    assert [edge for edge in skipped if edge not in edges] == [[0, 2], [0, 4], [1, 3], [2, 5], [4, 5]]
+
+
+def test_joined_types_are_the_links_both_ways() -> None:
+    joined = joined_types("extended")
+    assert torch.equal(joined, joined.T)
+    assert {(a, b) for a, b in joined.nonzero().tolist() if a < b} == graph_links("extended")
+    assert torch.equal(FULL, ~torch.eye(NUM_JOINTS, dtype=torch.bool))

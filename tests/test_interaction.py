@@ -82,13 +82,17 @@ def test_the_message_depends_on_the_pair(conv: EdgeConv) -> None:
     assert not picked[0].equal(picked[1])
 
 
-def _network(**config: float) -> Interaction:
+def _network(**config: float | str) -> Interaction:
     torch.manual_seed(0)
     return Interaction(6, GroupingConfig.model_validate({"hidden": 16, **config}))
 
 
-def test_output_follows_the_numbering_of_the_nodes() -> None:
-    network = _network().eval().double()
+LAYERS = ["edgeconv", "fc", "gat"]
+
+
+@pytest.mark.parametrize("layer", LAYERS)
+def test_output_follows_the_numbering_of_the_nodes(layer: str) -> None:
+    network = _network(interaction=layer).eval().double()
     x = torch.randn(12, 6, dtype=torch.float64)
     pairs = torch.combinations(torch.arange(12)).T
     order = torch.randperm(12)
@@ -116,3 +120,27 @@ def test_paper_sizes() -> None:
     layer = (128 * 64 + 64) + (64 * 64 + 64) + 2 * 64
     expected = (84 * 64 + 64) + 3 * layer + 3 * (64 * 64 + 64) + 2 * 64
     assert sum(parameter.numel() for parameter in network.parameters()) == expected
+
+
+@pytest.mark.parametrize(("layer", "heard"), [("edgeconv", 2), ("fc", 1), ("gat", 2)])
+def test_who_hears_whom(layer: str, heard: int) -> None:
+    network = _network(layers=1, interaction=layer).eval()
+    x = torch.randn(3, 6, requires_grad=True)
+    (gradient,) = torch.autograd.grad(network(x, torch.tensor([[0, 1], [1, 2]]))[0, 0], x)
+    assert gradient.abs().sum(1).gt(0).tolist() == [True, heard > 1, False]
+
+
+@pytest.mark.parametrize("layer", LAYERS)
+@pytest.mark.parametrize("nodes", [0, 1, 5])
+def test_every_layer_works_without_edges(layer: str, nodes: int) -> None:
+    network = _network(interaction=layer)
+    network(torch.randn(nodes, 6), torch.empty(2, 0, dtype=torch.int64)).sum().backward()
+    assert all(parameter.grad is not None for parameter in network.parameters())
+
+
+def test_variants_have_as_many_parameters() -> None:
+    sizes = {}
+    for layer in LAYERS:
+        network = Interaction(84, GroupingConfig.model_validate({"interaction": layer}))
+        sizes[layer] = sum(parameter.numel() for parameter in network.parameters())
+    assert sizes == {"edgeconv": 55680, "fc": 55776, "gat": 56640}  # Table 2 #9, #7, #8: within 2 %

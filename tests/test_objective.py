@@ -17,7 +17,7 @@ from hgg.losses import verdict_loss
 from hgg.model import HGG
 from hgg.objective import Objective, Terms
 from hgg.ohgc import Hierarchy
-from hgg.skeleton import NUM_JOINTS
+from hgg.skeleton import NUM_JOINTS, graph_links
 from hgg.targets import Targets
 
 PEOPLE = [0, 1, 3, 4]
@@ -60,6 +60,9 @@ def test_macro_nodes_are_judged_as_they_form_and_at_the_end() -> None:
     assert min(intermediate, final) > 0
     torch.testing.assert_close(terms.macro, intermediate + final)
     torch.testing.assert_close(terms.edge, verdict_loss([r.edges for r in hierarchy.rounds], 4))
+    at_the_end = EQUAL.model_copy(update={"macro_intermediate": False})
+    terms = Objective(model, at_the_end, joint=True).eval()(make_images(4), make_targets(PEOPLE))
+    torch.testing.assert_close(terms.macro, final)
 
 
 @pytest.mark.parametrize("term", ["edge", "macro"])
@@ -84,6 +87,30 @@ def test_a_discriminators_loss_alone_trains_the_whole_network(term: str) -> None
     for module in (model.grouping.interaction, trained):
         assert all(gradient is not None and gradient.any() for gradient in _gradients(module))
     assert not any(gradient is not None and gradient.any() for gradient in _gradients(other))
+
+
+@pytest.mark.parametrize(
+    "grouping",
+    [{"interaction": "fc"}, {"interaction": "gat"}, {"graph": "extended"}, {"graph": "tree"}],
+    ids=lambda grouping: "-".join(*grouping.items()),
+)
+def test_every_variant_of_the_grouping_trains_whole(grouping: dict[str, str]) -> None:
+    model = tiny_model(grouping=grouping)
+    hierarchies = _seen(model.grouping)
+    kinds = _seen_candidates(model)
+    Objective(model, EQUAL, joint=True)(make_images(4), make_targets(PEOPLE)).total.backward()
+    assert all(gradient is not None and gradient.any() for gradient in _gradients(model.grouping))
+    links = graph_links(model.config.grouping.graph)
+    pairs = kinds[0].flatten()[hierarchies[0].rounds[0].pairs].T.tolist()
+    assert pairs
+    assert {(min(pair), max(pair)) for pair in pairs} <= links
+
+
+def _seen_candidates(model: HGG) -> list[Tensor]:
+    """Joint types (B, N) of the candidates that the grouping gets."""
+    kinds: list[Tensor] = []
+    model.grouping.register_forward_pre_hook(lambda _, inputs: kinds.append(inputs[0].kind))
+    return kinds
 
 
 @pytest.mark.parametrize("term", ["heatmap", "push", "pull"])

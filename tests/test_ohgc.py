@@ -18,7 +18,7 @@ from torch import Tensor
 from candidate_cases import make_candidates
 from hgg.config import GroupingConfig
 from hgg.discriminators import EdgeDiscriminator, MacroDiscriminator
-from hgg.graph import full_graph
+from hgg.graph import joined_types, keypoint_graph
 from hgg.labels import BACKGROUND, IGNORED
 from hgg.losses import verdict_loss
 from hgg.ohgc import Hierarchy, Verdicts, aggregate, cluster
@@ -67,7 +67,7 @@ def _run(
         labels[image, : len(kinds)] = torch.tensor(label)
     return cluster(
         places.view(-1, 1),
-        full_graph(candidates),
+        keypoint_graph(candidates, joined_types("full")),
         candidates,
         Ruler(),
         Doubler(),

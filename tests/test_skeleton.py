@@ -3,7 +3,17 @@
 import pytest
 from pycocotools.cocoeval import Params
 
-from hgg.skeleton import AE_ORDER, FLIP_INDEX, JOINTS, LIMBS, NUM_JOINTS, OKS_SIGMAS
+from hgg.skeleton import (
+    AE_ORDER,
+    FLIP_INDEX,
+    JOINTS,
+    LIMBS,
+    NUM_JOINTS,
+    OKS_SIGMAS,
+    TREE,
+    GraphName,
+    graph_links,
+)
 
 
 def test_mirror_swaps_left_and_right() -> None:
@@ -27,3 +37,21 @@ def test_limbs_are_coco_s_nineteen_mirror_symmetric_ones() -> None:
     assert len(limbs) == len(LIMBS) == 19
     assert {frozenset(FLIP_INDEX[joint] for joint in limb) for limb in limbs} == limbs
     assert {joint for limb in LIMBS for joint in limb} == set(range(NUM_JOINTS))
+
+
+def test_the_tree_spans_all_joints() -> None:
+    reached = {0}
+    for _ in TREE:
+        reached |= {joint for pair in TREE if reached & set(pair) for joint in pair}
+    assert reached == set(range(NUM_JOINTS))
+    assert len(TREE) == NUM_JOINTS - 1
+
+
+def test_each_graph_holds_the_one_before_and_is_mirror_symmetric() -> None:
+    names: list[GraphName] = ["tree", "bypass", "extended", "full"]
+    links = [graph_links(name) for name in names]
+    assert [len(pairs) for pairs in links] == [16, 36, 44, 136]
+    assert links[0] < links[1] < links[2] < links[3]
+    for pairs in links:
+        assert all(a < b for a, b in pairs)
+        assert {tuple(sorted((FLIP_INDEX[a], FLIP_INDEX[b]))) for a, b in pairs} == pairs
