@@ -74,7 +74,7 @@ def coco_metrics(
     for unknown in [*(chosen - known), *({row["image_id"] for row in rows} - known)]:
         raise ValueError(f"image {unknown} is not in the annotations, which hold {len(known)} images")
     with contextlib.redirect_stdout(io.StringIO()):
-        evaluator = COCOeval(truth, _results(truth, rows), iou_type)
+        evaluator = COCOeval(truth, result_rows(truth, rows), iou_type)
         evaluator.params.imgIds = sorted(chosen)
         evaluator.evaluate()
         evaluator.accumulate()
@@ -82,7 +82,7 @@ def coco_metrics(
     return dict(zip(METRICS[iou_type], np.asarray(evaluator.stats, dtype=float).tolist(), strict=True))
 
 
-def _results(truth: COCO, rows: Any) -> COCO:
+def result_rows(truth: COCO, rows: Any) -> COCO:
     """Detections as pycocotools' object; its own reader fails on an empty list."""
     if rows:
         return truth.loadRes(rows)
