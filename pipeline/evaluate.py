@@ -53,6 +53,8 @@ class Evaluation(NamedTuple):
     counts: dict[str, float]
     """images, images_missing (in the annotations, not in the records), people, candidates, seconds,
     images_per_second."""
+    image_ids: list[int]
+    """Images that were looked at, in the records' order."""
 
 
 def evaluate_model(
@@ -101,7 +103,7 @@ def evaluate_model(
             _log_progress(len(found.image_ids), total, logged - begun)
     counts = found.counts(total, time.perf_counter() - begun)
     ap = {grouping: coco_metrics(truth, rows, found.image_ids) for grouping, rows in found.rows.items()}
-    return Evaluation(ap, found.rows, counts)
+    return Evaluation(ap, found.rows, counts, found.image_ids)
 
 
 @dataclass

@@ -6,8 +6,10 @@ from pipeline.coco import annotation_file
 from pipeline.command import UserError, provenance, write_results
 from pipeline.config import RunConfig
 from pipeline.detections import write_detections
+from pipeline.diagnosis import diagnose, diagnosis_rows, diagnosis_table
 from pipeline.evaluate import Evaluation, evaluate_model
 from pipeline.files import sha256_file, write_text
+from pipeline.metrics import load_annotations
 from pipeline.pictures import Gallery
 from pipeline.settings import fingerprint, print_config
 from pipeline.shards import data_fingerprint, stage_folder
@@ -18,8 +20,8 @@ from pipeline.trained import model_file, trained_model
 def run_evaluation(config: RunConfig) -> dict[str, Any]:
     """Evaluate the validation split and return what `results.json` holds.
 
-    Under {run_root}/evaluate: config.yaml, detections_{grouping}.json (COCO result files), pictures/ and
-    results.json.
+    Under {run_root}/evaluate: config.yaml, detections_{grouping}.json (COCO result files), diagnosis.md (what
+    lies between the groupings, by kind of image), pictures/ and results.json.
 
     Raises:
         UserError: records, annotations or the model are missing or do not fit.
@@ -51,10 +53,13 @@ def run_evaluation(config: RunConfig) -> dict[str, Any]:
         write_text(folder / "config.yaml", print_config(config))
         for grouping, rows in found.detections.items():
             write_detections(folder / f"detections_{grouping}.json", rows)
+        parts = diagnose(load_annotations(annotations), found.detections, found.image_ids)
+        write_text(folder / "diagnosis.md", diagnosis_table(parts))
         gallery.draw(folder / "pictures")
         results = {
             "ap": found.ap,
             "counts": found.counts,
+            "diagnosis": diagnosis_rows(parts),
             **origin,
             "mlflow_run": tracked.run_id,
             **provenance(),
@@ -69,6 +74,7 @@ def _keep(found: Evaluation, tracked: Tracked, config: RunConfig) -> None:
     figures = {f"{grouping}/{name}": value for grouping, ap in found.ap.items() for name, value in ap.items()}
     tracked.metrics(figures | found.counts)
     folder = config.run_root / "evaluate"
-    for path in [folder / "config.yaml", folder / "results.json", *sorted(folder.glob("detections_*.json"))]:
+    written = [folder / name for name in ("config.yaml", "results.json", "diagnosis.md")]
+    for path in [*written, *sorted(folder.glob("detections_*.json"))]:
         tracked.artifact(path)
     tracked.artifact(folder / "pictures")

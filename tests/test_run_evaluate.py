@@ -58,6 +58,9 @@ def test_the_command_leaves_results_files_pictures_and_a_run_in_mlflow(
     assert set(results["ap"]["hgg"]) == set(METRICS["keypoints"])
     assert results["counts"]["images"] == 3
     assert results["counts"]["people"] == 3
+    assert [row["images"] for row in results["diagnosis"]][:4] == [3, 1, 1, 0]
+    assert results["diagnosis"][0]["oracle"] == results["ap"]["oracle"]["AP"]
+    assert len((folder / "diagnosis.md").read_text().splitlines()) == 2 + len(results["diagnosis"])
     assert {"command", "commit", "configuration", "data", "model", "model_sha256"} <= set(results)
     for grouping, figures in results["ap"].items():
         rows = json.loads((folder / f"detections_{grouping}.json").read_text())
@@ -80,7 +83,7 @@ def _check_tracked(config: RunConfig, results: dict) -> None:
     assert run.data.metrics["images"] == 3
     assert run.data.tags["data"] == results["data"]
     kept = {path.name for path in (config.run_root / "mlartifacts").rglob("*") if path.is_file()}
-    assert {"results.json", "detections_hgg.json", "picture.png"} <= kept
+    assert {"results.json", "diagnosis.md", "detections_hgg.json", "picture.png"} <= kept
 
 
 def test_what_is_missing_or_does_not_fit_is_named_before_anything_is_written(config: RunConfig) -> None:

@@ -1,0 +1,122 @@
+"""Where the points are lost: AP of each grouping on images of one kind, and what lies between the groupings.
+
+One minus the oracle's AP is what the detector loses; the oracle's minus a grouping's is what that grouping
+loses, as the oracle groups the same candidates by the ground truth.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+from pycocotools import mask
+from pycocotools.coco import COCO
+
+from pipeline.metrics import Detection, coco_metrics
+
+COLUMNS = ("images", "people", "AE", "HGG", "oracle", "1 - oracle", "oracle - HGG", "oracle - AE")
+"""Columns of the table, after the name of the part."""
+
+# COCO's sizes: people of a medium and of a large area, in pixels (its evaluation page).
+MEDIUM, LARGE = 32.0**2, 96.0**2
+
+
+class Part(NamedTuple):
+    """Some images, or the people of one size in all of them, with AP by grouping."""
+
+    name: str
+    """What they have in common."""
+    images: int
+    """Images that count."""
+    people: int
+    """People with labelled keypoints in them: those that AP is about."""
+    ap: dict[str, float]
+    """AP by grouping (`ae`, `hgg`, `oracle`); -1 where there are no people."""
+
+
+class _Image(NamedTuple):
+    """What an image is sorted by."""
+
+    areas: list[float]
+    overlap: float
+
+
+KINDS: tuple[tuple[str, Callable[[_Image], bool]], ...] = (
+    ("1 person", lambda image: len(image.areas) == 1),
+    ("2 or 3 people", lambda image: 2 <= len(image.areas) <= 3),
+    ("4 or more people", lambda image: len(image.areas) >= 4),
+    ("several people, boxes overlap below 0.1", lambda image: len(image.areas) > 1 and image.overlap < 0.1),
+    ("boxes overlap by 0.1 to 0.3", lambda image: 0.1 <= image.overlap <= 0.3),
+    ("boxes overlap above 0.3", lambda image: image.overlap > 0.3),
+)
+"""Kinds of image. Overlap is the largest IoU of two people's boxes."""
+
+
+def diagnose(
+    truth: COCO, detections: Mapping[str, Sequence[Detection]], image_ids: Sequence[int]
+) -> list[Part]:
+    """AP of each grouping on all images, on each of `KINDS`, and for medium and large people.
+
+    Args:
+        truth: ground truth.
+        detections: rows of a COCO result file, by grouping.
+        image_ids: images that were looked at.
+
+    A detection too many counts in the part that its image belongs to.
+    """
+    images = {image: _describe(truth, image) for image in image_ids}
+    whole = {grouping: coco_metrics(truth, rows, image_ids) for grouping, rows in detections.items()}
+    parts = [_part("all", list(images.values()), {g: found["AP"] for g, found in whole.items()})]
+    for name, belongs in KINDS:
+        chosen = [image for image, described in images.items() if belongs(described)]
+        ap = {g: _ap(truth, rows, chosen) for g, rows in detections.items()}
+        parts.append(_part(name, [images[image] for image in chosen], ap))
+    for name, metric, low, high in (
+        ("medium people", "AP_M", MEDIUM, LARGE),
+        ("large people", "AP_L", LARGE, float("inf")),
+    ):
+        of_size = [_Image([a for a in image.areas if low <= a < high], 0.0) for image in images.values()]
+        with_any = [image for image in of_size if image.areas]
+        parts.append(_part(name, with_any, {g: found[metric] for g, found in whole.items()}))
+    return parts
+
+
+def diagnosis_rows(parts: Sequence[Part]) -> list[dict[str, Any]]:
+    """The table's rows as plain values, by `part` and `COLUMNS`; None where there are no people."""
+    return [dict(zip(("part", *COLUMNS), (part.name, *_figures(part)), strict=True)) for part in parts]
+
+
+def diagnosis_table(parts: Sequence[Part]) -> str:
+    """The table in Markdown."""
+    lines = [f"| | {' | '.join(COLUMNS)} |", f"|---|{'---:|' * len(COLUMNS)}"]
+    for part in parts:
+        images, people, *figures = _figures(part)
+        cells = [str(images), str(people), *("" if f is None else f"{f:.3f}" for f in figures)]
+        lines.append(f"| {part.name} | {' | '.join(cells)} |")
+    return "\n".join(lines) + "\n"
+
+
+def _figures(part: Part) -> list[Any]:
+    if not part.people:
+        return [part.images, part.people, *[None] * (len(COLUMNS) - 2)]
+    ae, hgg, oracle = (part.ap[grouping] for grouping in ("ae", "hgg", "oracle"))
+    return [part.images, part.people, ae, hgg, oracle, 1 - oracle, oracle - hgg, oracle - ae]
+
+
+def _part(name: str, images: Sequence[_Image], ap: dict[str, float]) -> Part:
+    return Part(name, len(images), sum(len(image.areas) for image in images), ap)
+
+
+def _ap(truth: COCO, rows: Sequence[Detection], images: Sequence[int]) -> float:
+    return coco_metrics(truth, rows, images)["AP"] if images else -1.0
+
+
+def _describe(truth: COCO, image: int) -> _Image:
+    """Areas of an image's labelled people and the largest IoU of two of their boxes."""
+    found: list[Any] = truth.loadAnns(truth.getAnnIds(imgIds=[image]))
+    people = [person for person in found if person["num_keypoints"] and not person.get("iscrowd")]
+    boxes = [person["bbox"] for person in people]
+    overlap = 0.0
+    if len(boxes) > 1:
+        iou = np.asarray(mask.iou(boxes, boxes, [0] * len(boxes)))
+        overlap = float(iou[~np.eye(len(boxes), dtype=bool)].max())
+    return _Image([float(person["area"]) for person in people], overlap)
