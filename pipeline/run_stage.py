@@ -76,7 +76,7 @@ def _results(task: Task, tracked: Tracked, figures: dict[str, Any]) -> dict[str,
         "best": str(best),
         "latest": str(last),
         "mlflow_run": tracked.run_id,
-        "mlflow_model": tracked.model(best, figures["best_step"] or figures["steps"]),
+        "mlflow_model": tracked.model(best, task.config.grouping, figures["best_step"] or figures["steps"]),
         **provenance(),
     }
 

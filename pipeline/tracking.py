@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 import hgg
+from hgg.config import GroupingConfig
 from pipeline.command import UserError, provenance
 from pipeline.config import RunConfig
 from pipeline.files import write_json
@@ -80,11 +81,12 @@ class Tracked:
         elif path.exists():
             self.client.log_artifact(self.run_id, str(path), into)
 
-    def model(self, weights: Path, step: int, name: str = "hgg") -> str:
+    def model(self, weights: Path, grouping: GroupingConfig, step: int, name: str = "hgg") -> str:
         """Store a model with its code, for `mlflow.pyfunc.load_model`; returns its URI.
 
         Args:
             weights: file of `hgg.weights.save_model`.
+            grouping: the model's, which decides what it needs beside torch.
             step: of the training that the weights come from.
             name: of the model within the run.
         """
@@ -101,7 +103,9 @@ class Tracked:
                     code_paths=[str(Path(hgg.__file__).parent)],
                     signature=_signature(),
                     input_example=np.zeros((EXAMPLE_SIDE, EXAMPLE_SIDE, 3), np.uint8),
-                    pip_requirements=[f"{need}=={importlib.metadata.version(need)}" for need in SERVED_NEEDS],
+                    pip_requirements=[
+                        f"{n}=={importlib.metadata.version(n)}" for n in served_needs(grouping)
+                    ],
                     step=step,
                 )
         finally:
@@ -136,6 +140,16 @@ def track(
         raise
     finally:
         tracked.client.set_terminated(tracked.run_id, status)
+
+
+def served_needs(grouping: GroupingConfig) -> list[str]:
+    """Packages that a stored model needs to be loaded and run, in the versions that are installed."""
+    needs = list(SERVED_NEEDS)
+    if grouping.interaction == "gat":
+        needs.append("torch-geometric")
+    if grouping.matching == "graclus":
+        needs.append("torch-cluster")
+    return [f"{need}=={importlib.metadata.version(need)}" for need in needs]
 
 
 def store_uri(config: RunConfig) -> str:

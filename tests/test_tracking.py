@@ -1,5 +1,6 @@
 """Real MLflow on one SQLite file: runs, what reaches them, and the model that is loaded elsewhere."""
 
+import importlib.metadata
 import json
 import os
 import subprocess
@@ -13,6 +14,7 @@ import numpy as np
 import pytest
 from mlflow import MlflowClient
 
+from hgg.config import GroupingConfig
 from hgg.model import HGG
 from hgg.predictor import Predictor
 from hgg.weights import load_model, save_model
@@ -20,7 +22,7 @@ from pipeline.command import UserError
 from pipeline.config import RunConfig, TrackingConfig
 from pipeline.follow import Follower
 from pipeline.report import COLUMNS, add_to_history, begin_history
-from pipeline.tracking import store_uri, track
+from pipeline.tracking import SERVED_NEEDS, served_needs, store_uri, track
 from tests.training_cases import MODEL
 
 # MLflow warns itself of its own types when its models are imported, and hides that in its own way.
@@ -151,7 +153,7 @@ def test_the_model_predicts_where_this_project_is_not_installed(store: Store, tm
     candidates = MODEL.candidates.model_copy(update={"threshold": 0.0})
     save_model(tmp_path / "best.pt", HGG(MODEL.model_copy(update={"candidates": candidates})))
     with track(store.config, "joint", tmp_path, TAGS) as tracked:
-        uri = tracked.model(tmp_path / "best.pt", step=20)
+        uri = tracked.model(tmp_path / "best.pt", MODEL.grouping, step=20)
     location = store.client.get_logged_model(uri.removeprefix("models:/")).artifact_location
     image = cv2.resize(np.random.default_rng(0).integers(0, 256, (6, 8, 3)).astype(np.uint8), (80, 60))
     np.save(tmp_path / "image.npy", image)
@@ -177,3 +179,10 @@ def test_the_model_predicts_where_this_project_is_not_installed(store: Store, tm
         assert len(person["keypoints"]) == 51
         assert person["keypoints"] == pytest.approx(keypoints.flatten().tolist(), abs=1e-3)
         assert person["score"] == pytest.approx(float(score), abs=1e-5)
+
+
+def test_a_model_needs_what_its_grouping_is_made_of() -> None:
+    plain = served_needs(GroupingConfig())
+    assert plain == [f"{name}=={importlib.metadata.version(name)}" for name in SERVED_NEEDS]
+    geometric = importlib.metadata.version("torch-geometric")
+    assert served_needs(GroupingConfig(interaction="gat")) == [*plain, f"torch-geometric=={geometric}"]
