@@ -103,9 +103,7 @@ class Tracked:
                     code_paths=[str(Path(hgg.__file__).parent)],
                     signature=_signature(),
                     input_example=np.zeros((EXAMPLE_SIDE, EXAMPLE_SIDE, 3), np.uint8),
-                    pip_requirements=[
-                        f"{n}=={importlib.metadata.version(n)}" for n in served_needs(grouping)
-                    ],
+                    pip_requirements=served_needs(grouping),
                     step=step,
                 )
         finally:
