@@ -16,23 +16,9 @@ from pycocotools.cocoeval import COCOeval
 
 from pipeline.metrics import Detection, load_annotations, result_rows
 
-# CrowdPose's OKS constants (its evaluation code): shoulders, elbows, wrists, hips, knees, ankles, head, neck.
-OKS_SIGMAS = (
-    0.079,
-    0.079,
-    0.072,
-    0.072,
-    0.062,
-    0.062,
-    0.107,
-    0.107,
-    0.087,
-    0.087,
-    0.089,
-    0.089,
-    0.079,
-    0.079,
-)
+# CrowdPose's OKS constants (its evaluation code): shoulders, elbows, wrists, hips, knees and ankles, left and
+# right alike, then head and neck.
+OKS_SIGMAS = np.repeat((0.079, 0.072, 0.062, 0.107, 0.087, 0.089, 0.079), 2)
 BOX_SHARE = 0.53  # of a person's box is taken for the person's area, as the files hold no areas
 
 # An image's crowdIndex says how much its people overlap, from 0 to 1 (CrowdPose, section 3).
@@ -112,7 +98,7 @@ def _accumulated(truth: COCO, found: COCO, images: list[int]) -> Mapping[str, An
     """Precision and recall of pycocotools by OKS threshold (first axis), over people of all sizes."""
     with contextlib.redirect_stdout(io.StringIO()):
         evaluator = COCOeval(truth, found, "keypoints")
-        evaluator.params.kpt_oks_sigmas = np.array(OKS_SIGMAS)
+        evaluator.params.kpt_oks_sigmas = OKS_SIGMAS
         evaluator.params.imgIds = sorted(images)
         evaluator.params.areaRng = evaluator.params.areaRng[:1]
         evaluator.params.areaRngLbl = evaluator.params.areaRngLbl[:1]
