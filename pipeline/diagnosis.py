@@ -4,20 +4,24 @@ One minus the oracle's AP is what the detector loses; the oracle's minus a group
 loses, as the oracle groups the same candidates by the ground truth.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
 from pycocotools import mask
 from pycocotools.coco import COCO
 
+from pipeline.evaluate import Evaluation
 from pipeline.metrics import Detection, coco_metrics
 
 COLUMNS = ("images", "people", "AE", "HGG", "oracle", "1 - oracle", "oracle - HGG", "oracle - AE")
 """Columns of the table, after the name of the part."""
 
-# COCO's sizes: people of a medium and of a large area, in pixels (its evaluation page).
-MEDIUM, LARGE = 32.0**2, 96.0**2
+SIZES = (
+    ("medium people", "AP_M", 32.0**2, 96.0**2),
+    ("large people", "AP_L", 96.0**2, float("inf")),
+)
+"""COCO's sizes, with the figure of each and its areas in pixels (its evaluation page)."""
 
 
 class Part(NamedTuple):
@@ -51,32 +55,20 @@ KINDS: tuple[tuple[str, Callable[[_Image], bool]], ...] = (
 """Kinds of image. Overlap is the largest IoU of two people's boxes."""
 
 
-def diagnose(
-    truth: COCO, detections: Mapping[str, Sequence[Detection]], image_ids: Sequence[int]
-) -> list[Part]:
-    """AP of each grouping on all images, on each of `KINDS`, and for medium and large people.
-
-    Args:
-        truth: ground truth.
-        detections: rows of a COCO result file, by grouping.
-        image_ids: images that were looked at.
+def diagnose(found: Evaluation) -> list[Part]:
+    """AP of each grouping on all images of an evaluation, on each of `KINDS`, and by `SIZES`.
 
     A detection too many counts in the part that its image belongs to.
     """
-    images = {image: _describe(truth, image) for image in image_ids}
-    whole = {grouping: coco_metrics(truth, rows, image_ids) for grouping, rows in detections.items()}
-    parts = [_part("all", list(images.values()), {g: found["AP"] for g, found in whole.items()})]
+    images = {image: _describe(found.truth, image) for image in found.image_ids}
+    parts = [_part("all", [len(image.areas) for image in images.values()], _of_all(found, "AP"))]
     for name, belongs in KINDS:
-        chosen = [image for image, described in images.items() if belongs(described)]
-        ap = {g: _ap(truth, rows, chosen) for g, rows in detections.items()}
-        parts.append(_part(name, [images[image] for image in chosen], ap))
-    for name, metric, low, high in (
-        ("medium people", "AP_M", MEDIUM, LARGE),
-        ("large people", "AP_L", LARGE, float("inf")),
-    ):
-        of_size = [_Image([a for a in image.areas if low <= a < high], 0.0) for image in images.values()]
-        with_any = [image for image in of_size if image.areas]
-        parts.append(_part(name, with_any, {g: found[metric] for g, found in whole.items()}))
+        chosen = {number: image for number, image in images.items() if belongs(image)}
+        ap = {grouping: _ap(found.truth, rows, [*chosen]) for grouping, rows in found.detections.items()}
+        parts.append(_part(name, [len(image.areas) for image in chosen.values()], ap))
+    for name, metric, low, high in SIZES:
+        of_size = [sum(low <= area < high for area in image.areas) for image in images.values()]
+        parts.append(_part(name, [people for people in of_size if people], _of_all(found, metric)))
     return parts
 
 
@@ -102,8 +94,13 @@ def _figures(part: Part) -> list[Any]:
     return [part.images, part.people, ae, hgg, oracle, 1 - oracle, oracle - hgg, oracle - ae]
 
 
-def _part(name: str, images: Sequence[_Image], ap: dict[str, float]) -> Part:
-    return Part(name, len(images), sum(len(image.areas) for image in images), ap)
+def _part(name: str, people: list[int], ap: dict[str, float]) -> Part:
+    """A part of images with so many people each."""
+    return Part(name, len(people), sum(people), ap)
+
+
+def _of_all(found: Evaluation, metric: str) -> dict[str, float]:
+    return {grouping: figures[metric] for grouping, figures in found.ap.items()}
 
 
 def _ap(truth: COCO, rows: Sequence[Detection], images: Sequence[int]) -> float:

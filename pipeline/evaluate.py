@@ -55,6 +55,8 @@ class Evaluation(NamedTuple):
     images_per_second."""
     image_ids: list[int]
     """Images that were looked at, in the records' order."""
+    truth: COCO
+    """Ground truth that AP was computed from."""
 
 
 def evaluate_model(
@@ -103,7 +105,7 @@ def evaluate_model(
             _log_progress(len(found.image_ids), total, logged - begun)
     counts = found.counts(total, time.perf_counter() - begun)
     ap = {grouping: coco_metrics(truth, rows, found.image_ids) for grouping, rows in found.rows.items()}
-    return Evaluation(ap, found.rows, counts, found.image_ids)
+    return Evaluation(ap, found.rows, counts, found.image_ids, truth)
 
 
 @dataclass

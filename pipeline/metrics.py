@@ -67,12 +67,10 @@ def coco_metrics(
         ValueError: an image, asked for or of a detection, that the ground truth does not hold.
     """
     truth = annotations if isinstance(annotations, COCO) else load_annotations(annotations)
-    known = set(truth.getImgIds())
-    chosen = known if image_ids is None else set(image_ids)
+    chosen = set(truth.getImgIds() if image_ids is None else image_ids)
     # pycocotools adds fields to the rows it is given, so it gets copies.
     rows: Any = [dict(row) for row in detections]
-    for unknown in [*(chosen - known), *({row["image_id"] for row in rows} - known)]:
-        raise ValueError(f"image {unknown} is not in the annotations, which hold {len(known)} images")
+    check_known(truth, chosen | {row["image_id"] for row in rows})
     with contextlib.redirect_stdout(io.StringIO()):
         evaluator = COCOeval(truth, result_rows(truth, rows), iou_type)
         evaluator.params.imgIds = sorted(chosen)
@@ -80,6 +78,12 @@ def coco_metrics(
         evaluator.accumulate()
         evaluator.summarize()
     return dict(zip(METRICS[iou_type], np.asarray(evaluator.stats, dtype=float).tolist(), strict=True))
+
+
+def check_known(truth: COCO, image_ids: Iterable[int]) -> None:
+    """Raise `ValueError` for an image that the ground truth does not hold."""
+    for unknown in set(image_ids) - truth.imgs.keys():
+        raise ValueError(f"image {unknown} is not in the annotations, which hold {len(truth.imgs)} images")
 
 
 def result_rows(truth: COCO, rows: Any) -> COCO:

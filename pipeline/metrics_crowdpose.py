@@ -14,7 +14,7 @@ import numpy as np
 from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
 
-from pipeline.metrics import Detection, load_annotations, result_rows
+from pipeline.metrics import Detection, check_known, load_annotations, result_rows
 
 # CrowdPose's OKS constants (its evaluation code): shoulders, elbows, wrists, hips, knees and ankles, left and
 # right alike, then head and neck.
@@ -76,11 +76,7 @@ def _check(truth: COCO, rows: list[Detection]) -> None:
                 raise ValueError(
                     f"image {person['image_id']}: {what} with {found} keypoints; CrowdPose has {joints}"
                 )
-    for row in rows:
-        if row["image_id"] not in truth.imgs:
-            raise ValueError(
-                f"image {row['image_id']} is not in the annotations, which hold {len(truth.imgs)}"
-            )
+    check_known(truth, [row["image_id"] for row in rows])
 
 
 def _with_areas(truth: COCO) -> COCO:

@@ -9,7 +9,6 @@ from pipeline.detections import write_detections
 from pipeline.diagnosis import diagnose, diagnosis_rows, diagnosis_table
 from pipeline.evaluate import Evaluation, evaluate_model
 from pipeline.files import sha256_file, write_text
-from pipeline.metrics import load_annotations
 from pipeline.pictures import Gallery
 from pipeline.settings import fingerprint, print_config
 from pipeline.shards import data_fingerprint, stage_folder
@@ -53,7 +52,7 @@ def run_evaluation(config: RunConfig) -> dict[str, Any]:
         write_text(folder / "config.yaml", print_config(config))
         for grouping, rows in found.detections.items():
             write_detections(folder / f"detections_{grouping}.json", rows)
-        parts = diagnose(load_annotations(annotations), found.detections, found.image_ids)
+        parts = diagnose(found)
         write_text(folder / "diagnosis.md", diagnosis_table(parts))
         gallery.draw(folder / "pictures")
         results = {

@@ -94,14 +94,14 @@ def write_coco(root: Path, split: str, people_of_images: list[list[tuple[float, 
         images.append(image)
         (root / split / f"{number}.jpg").write_bytes(grey)
         for corner in corners:
-            people.append(_person(image["id"], len(people) + 1, *corner))
+            people.append(coco_person(image["id"], len(people) + 1, *corner))
     path = root / "annotations" / f"person_keypoints_{split}.json"
     categories = [{"id": 1, "name": "person", "keypoints": list(JOINTS), "skeleton": []}]
     path.write_text(json.dumps({"images": images, "annotations": people, "categories": categories}))
     return path
 
 
-def _person(image_id: int, number: int, x: float, y: float) -> dict[str, Any]:
+def coco_person(image_id: int, number: int, x: float, y: float) -> dict[str, Any]:
     """A person 40 pixels wide and 80 high, joints on a zigzag line."""
     joints = [[x + 40 * (joint % 2), y + 80 * joint / (NUM_JOINTS - 1), 2] for joint in range(NUM_JOINTS)]
     return {
