@@ -92,12 +92,18 @@ class GroupingConfig(Settings):
     """Joint types that an edge may join (Fig. 4a): full, extended, bypass, tree."""
     dropout: float = Field(0.2, ge=0.0, lt=1.0)
     """Dropout inside the perceptrons."""
+    proximity: Literal["edge", "distance"] = "edge"
+    """What says that two macro-nodes are one person: the edge discriminator, or minus the distance of their
+    embeddings (Table 2 #3)."""
     cut: float = Field(0.5, ge=0.0, le=1.0)
     """Edges whose proximity is below this are not merged."""
     max_rounds: int = Field(10, ge=1)
     """Rounds of Algorithm 1 at the most; it ends before when no edge is left."""
     matching: Literal["dominant", "graclus"] = "dominant"
     """Locally dominant matching (deterministic), or torch-cluster's graclus (extra `graclus`)."""
+    decoder: Literal["hgg", "associative"] = "hgg"
+    """What groups once the model is trained: Algorithm 1, or AE's greedy grouping (Table 2 #1, #6), for which
+    a saved model has no weights of grouping."""
     macro_score: bool = True
     """Whether the macro-node discriminator's probability multiplies the person's score."""
     fill_missing: bool = True

@@ -1,7 +1,8 @@
 """Edge and macro-node discriminators (section 3.2).
 
 Both are three-layer perceptrons with one logit: are these two macro-nodes parts of one
-person, and is this macro-node one person only.
+person, and is this macro-node one person only. Without an edge discriminator (Table 2 #3)
+the distance of two embeddings takes its place.
 
 Letters: E edges, M macro-nodes, H hidden features.
 """
@@ -37,6 +38,19 @@ class EdgeDiscriminator(nn.Module):
         """(E, H) twice to logits (E,); symmetric: the input is the sum and the absolute difference."""
         pair = torch.cat((first_EH + second_EH, (first_EH - second_EH).abs()), dim=1)
         return self.perceptron(pair).squeeze(1)
+
+
+class EmbeddingDistance(nn.Module):
+    """Minus the squared distance of two macro-nodes' embeddings as a logit (Table 2 #3).
+
+    The interaction network normalises embeddings to a mean square of 1. So the logit 1 - |f - g|² / H, with
+    nothing to learn, is 1 for equal candidates, 0 half way to unrelated ones (a cosine of 0.5) and
+    about -1 for these.
+    """
+
+    def forward(self, first_EH: Tensor, second_EH: Tensor) -> Tensor:
+        """(E, H) twice to logits (E,), at most 1."""
+        return 1 - (first_EH - second_EH).square().mean(dim=1)
 
 
 class MacroDiscriminator(nn.Module):

@@ -6,10 +6,11 @@ Letters: B images, N candidates, A = B * N nodes, H embedding, E edges.
 import torch
 from torch import Tensor, nn
 
+from hgg.associative import group_associative
 from hgg.candidates import Candidates
 from hgg.clusters import Clusters
 from hgg.config import GroupingConfig, ModelConfig
-from hgg.discriminators import EdgeDiscriminator, MacroDiscriminator
+from hgg.discriminators import EdgeDiscriminator, EmbeddingDistance, MacroDiscriminator
 from hgg.graph import FEATURES_BESIDE_VISUAL, joined_types, keypoint_graph, node_features
 from hgg.hourglass import Hourglass, Maps
 from hgg.interaction import Interaction
@@ -23,7 +24,7 @@ class Grouping(nn.Module):
         super().__init__()
         self.config = config
         self.interaction = Interaction(FEATURES_BESIDE_VISUAL + visual_dim, config)
-        self.edge = EdgeDiscriminator(config)
+        self.edge = EdgeDiscriminator(config) if config.proximity == "edge" else EmbeddingDistance()
         self.macro = MacroDiscriminator(config)
         self.joined_JJ: Tensor
         self.register_buffer("joined_JJ", joined_types(config.graph), persistent=False)
@@ -68,11 +69,13 @@ class HGG(nn.Module):
         return self.network(images_B3HW)
 
     def group(self, candidates: Candidates) -> Clusters:
-        """People among the candidates, at inference.
+        """People among the candidates, at inference, by `grouping.decoder`.
 
         A person's confidence is the macro-node discriminator's probability, where
         `grouping.macro_score` asks for it; single candidates have 1.
         """
+        if self.config.grouping.decoder == "associative":
+            return group_associative(candidates, self.config.grouping.tag_threshold)
         hierarchy = self.grouping(candidates, self.config.network.output_size)
         confidence_BN = torch.ones_like(candidates.score)
         if self.config.grouping.macro_score:

@@ -38,14 +38,15 @@ class Objective(nn.Module):
         model: what is trained. Without `joint` the grouping and the relational feature map,
             which no term reaches, are frozen, so that DDP does not wait for their gradients.
         loss: weights of the terms.
-        joint: whether grouping is part of the loss (stage two) or not (pretraining).
+        joint: whether grouping is part of the loss (stage two) or not (pretraining). Where neither of its
+            terms weighs anything (Table 2 #1) it is not.
     """
 
     def __init__(self, model: HGG, loss: LossConfig, joint: bool) -> None:
         super().__init__()
         self.model = model
         self.loss = loss
-        self.joint = joint
+        self.joint = joint = joint and (loss.edge > 0 or loss.macro > 0)
         model.grouping.requires_grad_(joint)
         if model.network.visual is not None:
             model.network.visual.requires_grad_(joint)

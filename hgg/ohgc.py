@@ -21,7 +21,7 @@ from torch import Tensor
 from hgg.candidates import Candidates
 from hgg.clusters import LEFT_OUT
 from hgg.config import GroupingConfig
-from hgg.discriminators import EdgeDiscriminator, MacroDiscriminator
+from hgg.discriminators import EdgeDiscriminator, EmbeddingDistance, MacroDiscriminator
 from hgg.labels import IGNORED, edge_label, macro_label, merged_label, with_ignored
 from hgg.matching import match
 
@@ -87,7 +87,7 @@ def cluster(
     embedding_AH: Tensor,
     pairs_2E: Tensor,
     candidates: Candidates,
-    edge_discriminator: EdgeDiscriminator,
+    edge_discriminator: EdgeDiscriminator | EmbeddingDistance,
     macro_discriminator: MacroDiscriminator,
     config: GroupingConfig,
     label_BN: Tensor | None = None,

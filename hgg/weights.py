@@ -14,16 +14,31 @@ from torch import Tensor, nn
 from hgg.config import ModelConfig
 from hgg.model import HGG
 
+GROUPING = "grouping."  # how the names of these weights begin
 FORMAT = 1  # of the file; to be raised when older readers cannot read what is written
 
 
-def save_model(path: Path, model: HGG) -> None:
-    """Write a model to a file that `load_model` reads where nothing but `hgg` is installed."""
+def save_model(path: Path, model: HGG, *, half: bool = False) -> None:
+    """Write a model to a file that `load_model` reads where nothing but `hgg` is installed.
+
+    A model whose `grouping.decoder` is AE's is written without the weights of grouping.
+
+    Args:
+        path: is overwritten.
+        model: is left as it is.
+        half: store weights in half precision (float16), in half the space; they are read as float32 again.
+
+    Raises:
+        ValueError: a weight that half precision cannot hold.
+    """
+    state = model.state_dict()
+    if model.config.grouping.decoder == "associative":
+        state = {name: value for name, value in state.items() if not name.startswith(GROUPING)}
     torch.save(
         {
             "format": FORMAT,
             "config": model.config.model_dump(mode="json"),
-            "model": model.state_dict(),
+            "model": _halved(state) if half else state,
             "versions": {"python": platform.python_version()} | _versions(),
         },
         path,
@@ -47,8 +62,11 @@ def load_model(path: Path, config: ModelConfig | None = None) -> HGG:
     except ValidationError as error:
         raise ValueError(f"{path}: its settings are not those of this version of hgg: {error}") from error
     model = HGG(config or saved)
-    check_architecture(path, model, model.config, content["model"], saved)
-    model.load_state_dict(content["model"])
+    state = content["model"]
+    if model.config.grouping.decoder == "associative":  # its weights of grouping are not used
+        state = {name: v for name, v in model.state_dict().items() if name.startswith(GROUPING)} | state
+    check_architecture(path, model, model.config, state, saved)
+    model.load_state_dict(state)
     return model.eval()
 
 
@@ -126,6 +144,15 @@ def _read(path: Path) -> dict[str, Any]:
             "use the version that wrote it"
         )
     return content
+
+
+def _halved(state: dict[str, Tensor]) -> dict[str, Tensor]:
+    """Weights in float16; whole numbers stay."""
+    halved = {name: value.half() if value.is_floating_point() else value for name, value in state.items()}
+    for name, value in halved.items():
+        if not torch.isfinite(value).all():
+            raise ValueError(f"{name}: holds values above 65504, which half precision cannot: store it whole")
+    return halved
 
 
 def _shapes(state: dict[str, Tensor]) -> dict[str, tuple[int, ...]]:

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from hgg.config import GroupingConfig
-from hgg.discriminators import EdgeDiscriminator, MacroDiscriminator
+from hgg.discriminators import EdgeDiscriminator, EmbeddingDistance, MacroDiscriminator
 
 
 @pytest.fixture(autouse=True)
@@ -49,3 +49,15 @@ def test_nothing_to_judge_keeps_the_parameters_connected() -> None:
     nothing = torch.zeros(0, 64)
     (edge(nothing, nothing).sum() + macro(nothing).sum()).backward()
     assert all(p.grad is not None for p in [*edge.parameters(), *macro.parameters()])
+
+
+def test_distance_is_one_for_equal_embeddings_and_zero_at_a_cosine_of_one_half() -> None:
+    distance = EmbeddingDistance()
+    assert not list(distance.parameters())
+    first = torch.zeros(3, 64)
+    first[:, 0] = 8.0  # a mean square of 1
+    second = torch.zeros(3, 64)
+    second[0, 0], second[1, 0], second[2, 1] = 8.0, 4.0, 8.0
+    second[1, 1] = 48**0.5
+    torch.testing.assert_close(distance(first, second), torch.tensor([1.0, 0.0, -1.0]))
+    assert distance(first, second).equal(distance(second, first))

@@ -91,7 +91,14 @@ def test_a_discriminators_loss_alone_trains_the_whole_network(term: str) -> None
 
 @pytest.mark.parametrize(
     "grouping",
-    [{"interaction": "fc"}, {"interaction": "gat"}, {"graph": "extended"}, {"graph": "tree"}],
+    [
+        {"interaction": "fc"},
+        {"interaction": "gat"},
+        {"graph": "extended"},
+        {"graph": "tree"},
+        {"proximity": "distance"},
+        {"decoder": "associative"},
+    ],
     ids=lambda grouping: "-".join(*grouping.items()),
 )
 def test_every_variant_of_the_grouping_trains_whole(grouping: dict[str, str]) -> None:
@@ -134,6 +141,14 @@ def test_pretraining_freezes_what_it_does_not_train_and_joint_training_frees_it(
     assert all(parameter.grad is not None for parameter in trained)
     Objective(model, EQUAL, joint=True)
     assert all(parameter.requires_grad for parameter in model.parameters())
+
+
+def test_joint_training_whose_grouping_terms_weigh_nothing_leaves_grouping_out() -> None:
+    model = tiny_model()
+    loss = EQUAL.model_copy(update={"edge": 0.0, "macro": 0.0})
+    terms = Objective(model, loss, joint=True)(make_images(4), make_targets(PEOPLE))
+    assert terms.edge == terms.macro == 0
+    assert not any(parameter.requires_grad for parameter in model.grouping.parameters())
 
 
 def test_a_batch_equals_its_images_one_at_a_time() -> None:

@@ -11,6 +11,7 @@ from candidate_cases import Row, check_people, make_candidates, people_of, rando
 from hgg.candidates import Candidates
 from hgg.clusters import Clusters
 from hgg.config import GroupingConfig
+from hgg.discriminators import EdgeDiscriminator, MacroDiscriminator
 from hgg.labels import BACKGROUND, IGNORED
 from hgg.model import Grouping
 from hgg.ohgc import Hierarchy
@@ -25,6 +26,7 @@ def _grouping(seed: int, **config: float) -> Grouping:
     grouping = Grouping(GroupingConfig.model_validate({"hidden": 16, **config}), visual_dim=0).double().eval()
     with torch.no_grad():
         for discriminator in (grouping.edge, grouping.macro):
+            assert isinstance(discriminator, EdgeDiscriminator | MacroDiscriminator)
             discriminator.perceptron[-1].get_parameter("weight").mul_(20)
     return grouping
 

@@ -107,6 +107,47 @@ def test_missing_cut_off_and_foreign_files_are_named(saved: Path, tmp_path: Path
         load_model(tmp_path / "tensor.pt")
 
 
+def test_a_model_that_groups_by_tags_is_stored_without_grouping(tmp_path: Path) -> None:
+    grouping = SMALL.grouping.model_copy(update={"decoder": "associative"})
+    greedy = SMALL.model_copy(update={"grouping": grouping})
+    path = tmp_path / "model.pt"
+    save_model(path, HGG(greedy))
+    content = torch.load(path, weights_only=True)
+    assert content["model"].keys() == {f"network.{name}" for name in HGG(SMALL).network.state_dict()}
+    assert load_model(path).config == load_model(path, greedy).config == greedy
+    with pytest.raises(ValueError, match=r"grouping\.decoder is associative in the file and hgg here"):
+        load_model(path, SMALL)
+
+
+def test_a_whole_model_may_be_run_with_greedy_grouping(saved: Path) -> None:
+    grouping = SMALL.grouping.model_copy(update={"decoder": "associative"})
+    greedy = load_model(saved, SMALL.model_copy(update={"grouping": grouping}))
+    for name, value in load_model(saved).state_dict().items():
+        assert torch.equal(greedy.state_dict()[name], value), name
+
+
+def test_half_precision_takes_half_the_space_and_comes_back_rounded(tmp_path: Path) -> None:
+    model = HGG(SMALL)
+    save_model(tmp_path / "whole.pt", model)
+    save_model(tmp_path / "half.pt", model, half=True)
+    loaded = load_model(tmp_path / "half.pt")
+    for name, value in model.state_dict().items():
+        assert loaded.state_dict()[name].dtype == value.dtype
+        torch.testing.assert_close(loaded.state_dict()[name], value, rtol=1e-3, atol=1e-6)
+    sizes = [(tmp_path / name).stat().st_size for name in ("half.pt", "whole.pt")]
+    overhead = 500 * len(model.state_dict())  # of the file for each weight
+    assert sizes[0] - overhead < 0.5 * sizes[1]
+
+
+def test_half_precision_refuses_what_it_cannot_hold(tmp_path: Path) -> None:
+    model = HGG(SMALL)
+    with torch.no_grad():
+        next(model.parameters())[0] = 1e5
+    with pytest.raises(ValueError, match="half precision cannot"):
+        save_model(tmp_path / "half.pt", model, half=True)
+    assert not (tmp_path / "half.pt").exists()
+
+
 def test_a_later_format_is_refused(saved: Path) -> None:
     content = torch.load(saved, weights_only=True) | {"format": 2}
     torch.save(content, saved)
