@@ -29,7 +29,7 @@ def main(config: RunConfig, arguments: argparse.Namespace) -> dict[str, Any]:
     model = trained_model(
         arguments.checkpoint or model_file(config), None if own else config.model, config.train.use_gpu
     )
-    out = arguments.out or config.run_root / "predict"
+    out = arguments.out or config.outputs / "predict"
     counts = predict_images(Predictor(model), images, out, batch_size=config.evaluate.batch_size)
     return {
         "source": str(source),
@@ -43,7 +43,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--source", type=Path, help="image or folder of images; by default a few of the validation split"
     )
-    parser.add_argument("--out", type=Path, help="folder to write to; by default {run_root}/predict")
+    parser.add_argument("--out", type=Path, help="folder to write to; by default {run_root}/{trial}/predict")
     parser.add_argument(
         "--checkpoint", type=Path, help="model; by default evaluate.checkpoint or the best joint one"
     )

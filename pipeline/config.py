@@ -10,6 +10,7 @@ from typing import Literal
 from pydantic import Field, model_validator
 
 from hgg.config import CandidateConfig, GroupingConfig, LossConfig, ModelConfig, NetworkConfig, Settings
+from pipeline.config_ablation import AblationConfig
 
 
 class DataConfig(Settings):
@@ -126,6 +127,8 @@ class EvaluateConfig(Settings):
     """Images that are drawn beside the figures."""
     checkpoint: Path | None = None
     """Checkpoint file; by default the best one of train_joint in the run root."""
+    seed: int = Field(0, ge=0)
+    """Seed of grouping.matching=graclus, which is random."""
 
 
 class SyntheticConfig(Settings):
@@ -182,6 +185,9 @@ class RunConfig(Settings):
 
     run_root: Path = Path("runs/coco")
     """Folder that everything is written under."""
+    trial: str = Field("", pattern=r"^([\w-]+(/[\w-]+)*)?$")
+    """Folder below the run root that joint training and evaluation write to, so that several of them share
+    one run root's data and pretrained network; empty is the run root itself."""
     data: DataConfig = DataConfig()
     network: NetworkConfig = NetworkConfig()
     candidates: CandidateConfig = CandidateConfig()
@@ -193,6 +199,12 @@ class RunConfig(Settings):
     evaluate: EvaluateConfig = EvaluateConfig()
     tracking: TrackingConfig = TrackingConfig()
     synthetic: SyntheticConfig = SyntheticConfig()
+    ablation: AblationConfig = AblationConfig()
+
+    @property
+    def outputs(self) -> Path:
+        """Folder of the trial, or the run root."""
+        return self.run_root / self.trial
 
     @property
     def model(self) -> ModelConfig:

@@ -1,6 +1,9 @@
 """Evaluation from the job's side: the run root's records and model in, result files, pictures and AP out."""
 
+from collections.abc import Mapping
 from typing import Any
+
+import torch
 
 from pipeline.coco import annotation_file
 from pipeline.command import UserError, provenance, write_results
@@ -16,16 +19,24 @@ from pipeline.tracking import Tracked, track
 from pipeline.trained import model_file, trained_model
 
 
-def run_evaluation(config: RunConfig) -> dict[str, Any]:
+def run_evaluation(
+    config: RunConfig, *, tags: Mapping[str, str] | None = None, extra: Mapping[str, Any] | None = None
+) -> dict[str, Any]:
     """Evaluate the validation split and return what `results.json` holds.
 
-    Under {run_root}/evaluate: config.yaml, detections_{grouping}.json (COCO result files), diagnosis.md (what
-    lies between the groupings, by kind of image), pictures/ and results.json.
+    Under {run_root}/{trial}/evaluate: config.yaml, detections_{grouping}.json (COCO result files),
+    diagnosis.md (what lies between the groupings, by kind of image), pictures/ and results.json.
+
+    Args:
+        config: settings.
+        tags: of the MLflow run, beside those that every evaluation has. Where there are some, an MLflow run
+            that a killed process left in the folder is continued.
+        extra: entries of `results.json` beside those that every evaluation has.
 
     Raises:
         UserError: records, annotations or the model are missing or do not fit.
     """
-    split, folder = config.data.val_split, config.run_root / "evaluate"
+    split, folder = config.data.val_split, config.outputs / "evaluate"
     checkpoint = model_file(config)
     annotations = annotation_file(config.data.root, split)
     if not annotations.is_file():
@@ -40,7 +51,8 @@ def run_evaluation(config: RunConfig) -> dict[str, Any]:
     }
     model = trained_model(checkpoint, config.model, config.train.use_gpu)
     gallery = Gallery(config.evaluate.pictures)
-    with track(config, "evaluate", folder, origin) as tracked:
+    torch.manual_seed(config.evaluate.seed)
+    with track(config, "evaluate", folder, origin | dict(tags or {}), resume=bool(tags)) as tracked:
         found = evaluate_model(
             model,
             records,
@@ -60,6 +72,7 @@ def run_evaluation(config: RunConfig) -> dict[str, Any]:
             "counts": found.counts,
             "diagnosis": diagnosis_rows(parts),
             **origin,
+            **(extra or {}),
             "mlflow_run": tracked.run_id,
             **provenance(),
         }
@@ -72,7 +85,7 @@ def _keep(found: Evaluation, tracked: Tracked, config: RunConfig) -> None:
     """Figures and files into the tracker: `hgg/AP` and so on."""
     figures = {f"{grouping}/{name}": value for grouping, ap in found.ap.items() for name, value in ap.items()}
     tracked.metrics(figures | found.counts)
-    folder = config.run_root / "evaluate"
+    folder = config.outputs / "evaluate"
     written = [folder / name for name in ("config.yaml", "results.json", "diagnosis.md")]
     for path in [*written, *sorted(folder.glob("detections_*.json"))]:
         tracked.artifact(path)

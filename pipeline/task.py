@@ -64,7 +64,8 @@ class Task(NamedTuple):
     @property
     def folder(self) -> Path:
         """Folder of the stage, where the run's results are."""
-        return self.config.run_root / self.stage
+        root = self.config.run_root if self.stage == "pretrain" else self.config.outputs
+        return root / self.stage
 
     @property
     def samples(self) -> Path:

@@ -15,12 +15,12 @@ log = logging.getLogger(__name__)
 
 
 def model_file(config: RunConfig) -> Path:
-    """`evaluate.checkpoint`, or the best model of the run root's joint training.
+    """`evaluate.checkpoint`, or the best model of the trial's (or the run root's) joint training.
 
     Raises:
         UserError: it is not there.
     """
-    path = config.evaluate.checkpoint or config.run_root / "joint" / "best.pt"
+    path = config.evaluate.checkpoint or config.outputs / "joint" / "best.pt"
     if not path.is_file():
         raise UserError(
             f"{path}: no model there: run jobs/train_joint.py with this configuration first, or name a file "

@@ -1,0 +1,186 @@
+"""Rows trained from one pretrained network and evaluated, as many at once as the Ray cluster has room for."""
+
+import logging
+import math
+import sys
+import time
+from collections.abc import Sequence
+from datetime import timedelta
+from itertools import groupby
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import ray
+import torch
+
+from pipeline.ablation import FOLDER, Row, Trial, finished_trials, plan_trials
+from pipeline.ablation_table import write_tables
+from pipeline.cluster import start_ray
+from pipeline.command import UserError, provenance, write_results
+from pipeline.config import RunConfig, TrainConfig
+from pipeline.report import read_history
+from pipeline.run_evaluate import run_evaluation
+from pipeline.run_stage import run_stage
+from pipeline.settings import fingerprint
+from pipeline.tracking import Tracked, track
+
+LOOK_SECONDS = 30.0
+
+log = logging.getLogger(__name__)
+
+
+class Unit(NamedTuple):
+    """What is run in one go: a training and the trials that evaluate it."""
+
+    training: RunConfig
+    trials: list[Trial]
+
+    @property
+    def name(self) -> str:
+        """Rows and seed, for log lines."""
+        rows = dict.fromkeys(trial.row.name for trial in self.trials)
+        return f"row {' and '.join(rows)} seed {self.trials[0].seed}"
+
+
+def run_ablation(base: RunConfig, rows: Sequence[Row], seeds: int, shown: Sequence[Row]) -> dict[str, Any]:
+    """Train and evaluate the trials that are not finished, and write the tables.
+
+    Under {run_root}/ablation: a folder named by the base configuration's fingerprint with ablation.md,
+    ablation.csv and graphs.png, written again after every unit, and one for each training with its
+    evaluations. A killed ablation goes on by the same command: finished trials are kept, trainings resume at
+    their last checkpoint.
+
+    Args:
+        base: configuration without any row.
+        rows: what is trained and evaluated.
+        seeds: trainings of each.
+        shown: rows of the tables; finished trials of this base configuration count, whenever they were made.
+
+    Raises:
+        UserError: something is missing or does not fit, or the cluster has no room for one training.
+    """
+    trials = [trial for row in rows for trial in plan_trials(row, seeds)]
+    keys = [result["ablation"] for result in finished_trials(base.run_root)]
+    todo = [trial for trial in trials if trial.key not in keys]
+    done = len(trials) - len(todo)
+    log.info("ablation: %d of %d trials are finished%s", done, len(trials), "" if todo else ": nothing to do")
+    folder = base.run_root / FOLDER / fingerprint(base)
+    tags = {"configuration": fingerprint(base)}
+    with track(base, "ablate", folder, tags, resume=True) as tracked:
+        if todo:
+            _run_units(_units(todo), base, tracked, folder, shown)
+        results = {
+            "trials": len(trials),
+            "trials_run": len(todo),
+            "rows": write_tables(folder, shown, finished_trials(base.run_root)),
+            "table": str(folder / "ablation.md"),
+            "mlflow_run": tracked.run_id,
+            **provenance(),
+        }
+        write_results(folder, results)
+        for path in sorted(folder.glob("*.*")):
+            tracked.artifact(path)
+    return results
+
+
+def _units(trials: Sequence[Trial]) -> list[Unit]:
+    """Trials put together by their trainings; seed by seed, so that a half-finished table has all rows."""
+    places = {trial.training.trial: place for place, trial in reversed([*enumerate(trials)])}
+    ordered = sorted(trials, key=lambda trial: (trial.seed, places[trial.training.trial]))
+    return [Unit(part[0].training, part) for part in _parts(ordered)]
+
+
+def _parts(ordered: Sequence[Trial]) -> list[list[Trial]]:
+    return [list(part) for _, part in groupby(ordered, key=lambda trial: trial.training.trial)]
+
+
+def _run_units(
+    units: list[Unit], base: RunConfig, tracked: Tracked, folder: Path, shown: Sequence[Row]
+) -> None:
+    """Run units on Ray, as many at a time as there is room for; the first that fails ends the ablation."""
+    options = base.train
+    with start_ray(cpus=math.ceil(max(1, options.num_workers) * options.cpus_per_worker)):
+        room = _room(options)
+        log.info("ablation: %d trainings to run, %d at a time", len(units), min(room, len(units)))
+        progress = _Progress(units)
+        waiting, running = [*units], {}
+        while waiting or running:
+            while waiting and len(running) < room:
+                unit = waiting.pop(0)
+                running[_start(unit, tracked.run_id)] = unit
+            done, _ = ray.wait([*running], timeout=LOOK_SECONDS)
+            for reference in done:
+                ray.get(reference)
+                progress.finished.append(running.pop(reference))
+                write_tables(folder, shown, finished_trials(base.run_root))
+            progress.log([*running.values()])
+
+
+def _start(unit: Unit, parent: str) -> ray.ObjectRef:
+    """Begin a unit as a Ray task. Where Ray Train brings the workers, the task itself only waits for them."""
+    options = unit.training.train
+    alone = options.num_workers == 0
+    task = ray.remote(_run_unit).options(
+        num_cpus=options.cpus_per_worker if alone else 0,
+        num_gpus=1 if alone and options.use_gpu else 0,
+        max_retries=0,
+    )
+    return task.remote(unit, parent, sys.argv)
+
+
+def _run_unit(unit: Unit, parent: str, command: list[str]) -> None:
+    """Runs in a task of Ray: train, or go on, or find it done; then evaluate what is not evaluated yet."""
+    sys.argv[:] = command  # what results name as their command
+    torch.set_num_threads(max(1, int(unit.training.train.cpus_per_worker)))
+    trained = run_stage(unit.training, "joint")
+    training = {name: trained[name] for name in ("run", "steps", "seconds", "workers", "commit")}
+    for trial in unit.trials:
+        tags = {"mlflow.parentRunId": parent} | {f"ablation.{k}": str(v) for k, v in trial.key.items()}
+        run_evaluation(trial.evaluation, tags=tags, extra={"ablation": trial.key, "training": training})
+
+
+def _room(options: TrainConfig) -> int:
+    """How many trainings the cluster can run at a time.
+
+    Raises `UserError` where not even one: Ray would wait for more machines without a word.
+    """
+    each = {"CPU": options.cpus_per_worker} | ({"GPU": 1.0} if options.use_gpu else {})
+    workers = max(1, options.num_workers)
+    there = ray.cluster_resources()
+    room = min(int(there.get(name, 0) / (workers * amount)) for name, amount in each.items())
+    if room < 1:
+        needed = ", ".join(f"{workers * amount:g} {name}s" for name, amount in each.items())
+        found = ", ".join(f"{there.get(name, 0):g} {name}s" for name in each)
+        raise UserError(
+            f"train.num_workers={options.num_workers}: a training needs {needed}, the Ray cluster has "
+            f"{found}: use fewer workers or a larger cluster"
+        )
+    return room
+
+
+class _Progress:
+    """Log lines of where the running trainings stand, and of the time left."""
+
+    def __init__(self, units: Sequence[Unit]) -> None:
+        self.units = units
+        self.finished: list[Unit] = []
+        self.begun = time.monotonic()
+        self.steps_before = self._steps(units)
+
+    def log(self, running: Sequence[Unit]) -> None:
+        """One line."""
+        total = sum(unit.training.joint.steps for unit in self.units)
+        done = sum(unit.training.joint.steps for unit in self.finished) + self._steps(running)
+        here = max(1, done - self.steps_before)
+        left = timedelta(seconds=round((total - done) * (time.monotonic() - self.begun) / here))
+        now = "; ".join(f"{unit.name}: step {self._steps([unit])}" for unit in running)
+        log.info(
+            "ablation: %d of %d trainings done, about %s left%s",
+            *(len(self.finished), len(self.units), left, f" ({now})" if now else ""),
+        )
+
+    @staticmethod
+    def _steps(units: Sequence[Unit]) -> int:
+        """Steps that units have logged."""
+        rows = [read_history(unit.training.outputs / "joint" / "metrics.csv") for unit in units]
+        return sum(int(history[-1]["step"] or 0) for history in rows if history)
