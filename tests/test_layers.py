@@ -14,7 +14,7 @@ ALL = [pytest.param(path, id=f"{path.parent.name}/{path.name}") for path in FILE
 
 # The modules of pipeline whose purpose is Ray, or MLflow, and those that only order what these do.
 # All others run where neither is installed.
-RAY = {"cluster", "stage", "trainer"}
+RAY = {"cluster", "run_ablation", "stage", "trainer"}
 MLFLOW = {"tracking", "served"}
 DRIVERS = {"preprocess", "run_preprocess"}
 
