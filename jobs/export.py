@@ -1,0 +1,32 @@
+"""Write the trained and evaluated model as one small file in half precision, with a card of what it is."""
+
+import argparse
+import sys
+from pathlib import Path
+from typing import Any
+
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+
+from pipeline.command import UserError, run_job
+from pipeline.config import RunConfig
+
+
+def main(config: RunConfig, arguments: argparse.Namespace) -> dict[str, Any]:
+    """Write the file and its card; nothing that exists is overwritten."""
+    # Imported here so that --help answers at once.
+    from pipeline.card import export_model
+
+    if arguments.out is None:
+        raise UserError("--out: give the file to write, as --out hgg.pt")
+    return export_model(config, arguments.out)
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """What export takes beside the settings."""
+    parser.add_argument(
+        "--out", type=Path, metavar="FILE", help="the file to write, as hgg.pt; the card is then hgg.md"
+    )
+
+
+if __name__ == "__main__":
+    run_job(main, name="export", description=__doc__ or "", add_arguments=add_arguments)

@@ -1,0 +1,110 @@
+"""A model as one file to hand on, and a card beside it: what it is, how well it does, what it is not for."""
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from hgg.config import ModelConfig
+from hgg.weights import load_model, save_model
+from pipeline.command import UserError
+from pipeline.config import RunConfig
+from pipeline.detections import TITLES
+from pipeline.diagnosis import COLUMNS
+from pipeline.files import atomic_path, sha256_file, write_text
+from pipeline.trained import model_file
+
+FIGURES = ("AP", "AP50", "AP75", "AP_M", "AP_L", "AR")
+
+
+def export_model(config: RunConfig, target: Path) -> dict[str, Any]:
+    """Write the evaluated model to `target` in half precision, and a card beside it, named .md.
+
+    Raises:
+        UserError: the model is missing, was not evaluated, or `target` is there already.
+    """
+    source, card = model_file(config), target.with_suffix(".md")
+    for path in (target, card):
+        if path.exists():
+            raise UserError(f"--out={target}: {path} exists: choose another name, or move it away")
+    results = _results_of(config, source)
+    try:
+        model = load_model(source)
+        with atomic_path(target) as temporary:
+            save_model(temporary, model, half=True)
+    except ValueError as error:
+        raise UserError(str(error)) from error
+    weights = sum(parameter.numel() for parameter in model.parameters())
+    write_text(card, _card(target, weights, model.config, results))
+    return {
+        "file": str(target),
+        "card": str(card),
+        "bytes": target.stat().st_size,
+        "sha256": sha256_file(target),
+    }
+
+
+def _results_of(config: RunConfig, source: Path) -> dict[str, Any]:
+    path = config.outputs / "evaluate" / "results.json"
+    todo = "run jobs/evaluate.py with these settings first"
+    if not path.is_file():
+        raise UserError(f"{path}: no evaluation there, and a card states figures: {todo}")
+    results: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    if results.get("model_sha256") != sha256_file(source):
+        raise UserError(f"{path}: the evaluation of another model than {source}: {todo}")
+    return results
+
+
+def _card(target: Path, weights: int, config: ModelConfig, results: Mapping[str, Any]) -> str:
+    network, counts = config.network, results["counts"]
+    parts = [
+        f"# {target.name}",
+        f"A model of HGG on Ray: {weights:,} parameters in half precision (float16); {network.stacks} "
+        f"hourglass{'es' if network.stacks > 1 else ''} of {network.channels} channels, pictures of "
+        f"{network.input_size} x {network.input_size} pixels. It finds people and the 17 keypoints of each "
+        "that COCO names.",
+        f"Use: `python jobs/predict.py evaluate.checkpoint={target.name} --source photos/ --out people/`, or "
+        "`hgg.weights.load_model` with `hgg.predictor.Predictor`.",
+        "## How well it does",
+        f"On {counts['images']:.0f} images of `{results['split']}` (data {results['data']}), one scale, no "
+        "flip, before the weights were rounded to half precision:",
+        _figures(results["ap"]),
+        "By kind of image; AE groups the same candidates greedily by tags, the oracle by the ground truth:",
+        _diagnosis(results["diagnosis"]),
+        "## What it is not for",
+        "It shows what the method does with the data and the time that it was trained with. Data that were "
+        "scaled or drawn anew give figures that do not compare with published tables. Nobody should be "
+        "identified, judged or watched by it.",
+        "## Where it comes from",
+        f"Evaluated by `{results['command']}` at commit {results['commit']}, configuration "
+        f"{results['configuration']}, torch {results['torch']}; weights of the file before rounding "
+        f"{results['model_sha256']}.",
+        "Weights: Apache 2.0, as the code. COCO's annotations: CC BY 4.0, COCO Consortium. COCO's "
+        "photographs belong to Flickr users, each under a licence of its own; none is part of this file.",
+    ]
+    return "\n\n".join(parts) + "\n"
+
+
+def _figures(ap: Mapping[str, Mapping[str, float]]) -> str:
+    rows = [
+        f"| {TITLES[name]} | {' | '.join(f'{values[figure]:.3f}' for figure in FIGURES)} |"
+        for name, values in ap.items()
+    ]
+    return "\n".join([f"| | {' | '.join(FIGURES)} |", f"|---|{'---:|' * len(FIGURES)}", *rows])
+
+
+def _diagnosis(rows: list[dict[str, Any]]) -> str:
+    shown = COLUMNS[:5]
+    lines = [f"| | {' | '.join(shown)} |", f"|---|{'---:|' * len(shown)}"]
+    for row in rows:
+        cells = [row[name] for name in shown]
+        text = [
+            "" if cell is None else f"{cell:.3f}" if isinstance(cell, float) else str(cell) for cell in cells
+        ]
+        lines.append(f"| {row['part']} | {' | '.join(text)} |")
+    return "\n".join(lines)
+
+
+def _cell(value: float | int | None) -> str:
+    """Counts whole, AP to a thousandth, nothing where there are no people."""
+    return "" if value is None else f"{value:.3f}" if isinstance(value, float) else str(value)
