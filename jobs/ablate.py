@@ -16,6 +16,12 @@ log = logging.getLogger("jobs.ablate")
 
 def main(config: RunConfig, arguments: argparse.Namespace) -> dict[str, Any]:
     """Run what is not finished and print the table; files are in the run root's ablation/."""
+    if arguments.draw_graphs is not None:
+        from pipeline.graph_picture import draw_graphs
+
+        draw_graphs(arguments.draw_graphs, {})
+        return {"graphs": str(arguments.draw_graphs)}
+
     from hgg.matching import GRACLUS_MISSING
     from pipeline.ablation import can_run, choose_rows, find_rows, read_row
 
@@ -45,6 +51,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--rows",
         default="",
         help="names separated by commas, as in 1,4,9,tree; by default all of conf/ablation",
+    )
+    parser.add_argument(
+        "--draw-graphs", type=Path, metavar="FILE", help="only draw the four graphs of Fig. 4a, as PNG"
     )
     parser.add_argument("--seeds", type=int, default=1, help="trainings of each row; by default 1")
 

@@ -7,16 +7,14 @@ from pathlib import Path
 from statistics import mean, stdev
 from typing import Any, NamedTuple
 
-from hgg.skeleton import graph_links
 from pipeline.ablation import Row
-from pipeline.files import atomic_path, write_text
+from pipeline.files import write_text
+from pipeline.graph_picture import GRAPHS, draw_graphs
 
 METRICS = ("AP", "AP50", "AP75", "AR", "AR50", "AR75")
 """Columns of the paper's Table 2."""
 OTHERS = (("AE", "ae"), ("oracle", "oracle"))
 """Other groupings of the same trained models, whose AP stands beside."""
-GRAPHS = ("tree", "bypass", "extended", "full")
-INCHES = (5.0, 3.6)
 
 
 class Line(NamedTuple):
@@ -50,8 +48,8 @@ def write_tables(folder: Path, rows: Sequence[Row], results: Sequence[dict[str, 
     lines = [_line(row, results) for row in rows]
     write_text(folder / "ablation.md", _markdown(lines))
     write_text(folder / "ablation.csv", _csv(lines))
-    if any(line.results for line in lines if line.row.name in GRAPHS):
-        _draw_graphs(lines, folder / "graphs.png")
+    ap = {line.row.name: line.values("AP") for line in lines}
+    draw_graphs(folder / "graphs.png", {name: ap[name] for name in GRAPHS if name in ap})
     return {
         line.row.name: {metric: mean(line.values(metric)) for metric in METRICS}
         for line in lines
@@ -142,23 +140,3 @@ def _csv(lines: Sequence[Line]) -> str:
         title = line.row.config.ablation.title
         writer.writerow([line.row.name, title, len(line.results), *figures, *ap, trials])
     return text.getvalue()
-
-
-def _draw_graphs(lines: Sequence[Line], path: Path) -> None:
-    """AP of the four graphs: a point a trial, a line through the means."""
-    from matplotlib.figure import Figure  # here because it takes a second
-
-    found = {line.row.name: line.values("AP") for line in lines if line.row.name in GRAPHS and line.results}
-    figure = Figure(figsize=INCHES, layout="constrained")
-    panel = figure.subplots()
-    for place, (_, values) in enumerate(found.items()):
-        panel.plot([place] * len(values), values, "o", color="#0072b2", alpha=0.6)
-    panel.plot(range(len(found)), [mean(values) for values in found.values()], color="#0072b2")
-    links = {name: len(graph_links(name)) for name in GRAPHS}
-    panel.set_xticks(range(len(found)), [f"{name}\n{links[name]} links" for name in found])
-    panel.set_ylabel("AP in percent")
-    panel.set_title("Keypoint graphs (Fig. 4a): one point a trial, a line through the means", fontsize=9)
-    panel.grid(alpha=0.3)
-    panel.margins(x=0.15)
-    with atomic_path(path) as temporary:
-        figure.savefig(temporary, format="png", dpi=150)
