@@ -1,6 +1,7 @@
 """Rows of the ablation: what each file changes, how rows become trials, and the tables made from results."""
 
 import csv
+import re
 from pathlib import Path
 from typing import Any
 
@@ -69,6 +70,17 @@ def test_every_row_of_the_paper_is_there_and_changes_what_it_says() -> None:
         assert config.ablation.model_of == MODEL_OF.get(name, "")
     assert load_config([files["9"]]).ablation.paper.AP == 60.4
     assert load_config([files["1"]]).ablation.paper.AP == 57.6
+
+
+def test_the_table_of_rows_names_every_file_and_tests_that_exist() -> None:
+    text = (CONF.parent / "hgg" / "README.md").read_text(encoding="utf-8")
+    lines = [line.split("|") for line in text.splitlines() if line.startswith("|") and ".yaml`" in line]
+    assert [cells[2].strip(" `") for cells in lines] == [path.name for path in find_rows().values()]
+    for cells in lines:
+        named = re.findall(r"`(test_\w+\.py)(?:::(\w+))?`", cells[4])
+        assert named, cells[1]
+        for file, test in named:
+            assert f"def {test}" in (CONF.parent / "tests" / file).read_text(encoding="utf-8"), (file, test)
 
 
 def test_interaction_networks_of_rows_7_8_9_are_as_large_as_each_other() -> None:
