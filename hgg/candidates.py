@@ -4,10 +4,15 @@ Decoding is associative embedding's: non-maximum suppression by max-pooling, the
 peaks of each type above a threshold. Positions carry no gradient; tag and relational
 feature are gathered at the peak's cell, so gradients reach the network through them.
 
-Letters: B images, J joint types, S output side in cells, V visual channels, N candidates,
-R joint types times candidates per type.
+At test time a photograph may also be shown mirrored. Its candidates are then found once, in
+the averaged heatmaps, but tags and relational features of two views are not comparable: each
+candidate keeps one of either a view. View 0 is the photograph as it is, view 1 its mirror image.
+
+Letters: B images, J joint types, S output side in cells (maps may also be higher than wide or
+wider than high), V visual channels, N candidates, T views, R joint types times candidates per type.
 """
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import torch
@@ -31,11 +36,13 @@ class Candidates(NamedTuple):
     score: Tensor
     """(B, N) float32 heatmap value at the peak; 0 in padding."""
     tag: Tensor
-    """(B, N) float32 tag at the peak."""
+    """(B, N, T) float32 tag at the peak, of each view."""
     visual: Tensor
-    """(B, N, V) float32 relational feature at the peak."""
+    """(B, N, T, V) float32 relational feature at the peak, of each view."""
     valid: Tensor
     """(B, N) bool; false in padding."""
+    size: Tensor
+    """(B, 2) int64 width and height of the image's map in cells."""
 
 
 def find_candidates(
@@ -55,46 +62,85 @@ def find_candidates(
         limit: candidates kept per image, the highest first; None keeps all.
 
     Returns:
-        Candidates; an image without any has only padding.
+        Candidates of one view; an image without any has only padding.
     """
     with torch.no_grad():
         kind_BN, cell_BN2, score_BN = _highest_peaks(heatmaps_BJSS.detach(), config, limit)
         offset_BN2 = subcell_offset(heatmaps_BJSS.detach(), kind_BN, cell_BN2, config.subcell)
-    side = heatmaps_BJSS.shape[-1]
-    cell_BN = cell_BN2[..., 1] * side + cell_BN2[..., 0]
-    tag_BN = tags_BJSS.flatten(1).gather(1, kind_BN * side * side + cell_BN)
-    flat_BVA = visual_BVSS.flatten(2)
-    visual_BVN = flat_BVA.gather(2, cell_BN[:, None].expand(-1, flat_BVA.shape[1], -1))
+    tag_BN, visual_BNV = _read(tags_BJSS, visual_BVSS, kind_BN, cell_BN2)
+    height, width = heatmaps_BJSS.shape[-2:]
     return Candidates(
         cell=cell_BN2,
         xy=cell_BN2 + offset_BN2,
         kind=kind_BN,
         score=score_BN,
-        tag=tag_BN,
-        visual=visual_BVN.transpose(1, 2),
+        tag=tag_BN[..., None],
+        visual=visual_BNV[:, :, None],
         valid=score_BN > 0,
+        size=cell_BN2.new_tensor([width, height]).expand(len(kind_BN), 2),
     )
+
+
+def with_view(candidates: Candidates, tags_BJSS: Tensor, visual_BVSS: Tensor) -> Candidates:
+    """The candidates with tag and relational feature of one more view.
+
+    Args:
+        candidates: of the views before.
+        tags_BJSS: the view's tag maps, brought back to the photograph as it is.
+        visual_BVSS: the view's relational feature map, likewise.
+    """
+    tag_BN, visual_BNV = _read(tags_BJSS, visual_BVSS, candidates.kind, candidates.cell)
+    return candidates._replace(
+        tag=torch.cat((candidates.tag, tag_BN[..., None]), dim=-1),
+        visual=torch.cat((candidates.visual, visual_BNV[:, :, None]), dim=2),
+    )
+
+
+def _read(tags_BJSS: Tensor, visual_BVSS: Tensor, kind_BN: Tensor, cell_BN2: Tensor) -> tuple[Tensor, Tensor]:
+    """Tag (B, N) and relational feature (B, N, V) at the peaks' cells."""
+    height, width = tags_BJSS.shape[-2:]
+    cell_BN = cell_BN2[..., 1] * width + cell_BN2[..., 0]
+    tag_BN = tags_BJSS.flatten(1).gather(1, kind_BN * height * width + cell_BN)
+    flat_BVA = visual_BVSS.flatten(2)
+    visual_BVN = flat_BVA.gather(2, cell_BN[:, None].expand(-1, flat_BVA.shape[1], -1))
+    return tag_BN, visual_BVN.transpose(1, 2)
+
+
+def join_candidates(parts: Sequence[Candidates]) -> Candidates:
+    """The batches one after the other as one, padded to the largest image; they have equally many views."""
+    most = max(part.kind.shape[1] for part in parts)
+    joined = []
+    for name, values in zip(Candidates._fields, zip(*parts, strict=True), strict=True):
+        padded = values if name == "size" else [_lengthened(value, most) for value in values]
+        joined.append(torch.cat(padded))
+    return Candidates(*joined)
+
+
+def _lengthened(value_BN: Tensor, most: int) -> Tensor:
+    """(B, N, ...) with zeros added up to (B, most, ...)."""
+    missing = value_BN.new_zeros(len(value_BN), most - value_BN.shape[1], *value_BN.shape[2:])
+    return torch.cat((value_BN, missing), dim=1)
 
 
 def _highest_peaks(
     heatmaps_BJSS: Tensor, config: CandidateConfig, limit: int | None
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Type, cell and score of the peaks, the highest first, score 0 in padding."""
-    batch, side = heatmaps_BJSS.shape[0], heatmaps_BJSS.shape[-1]
+    batch, (height, width) = heatmaps_BJSS.shape[0], heatmaps_BJSS.shape[-2:]
     _, best = F.max_pool2d(
         heatmaps_BJSS, config.window, stride=1, padding=config.window // 2, return_indices=True
     )
     # A cell survives where its window's maximum is the cell itself; on a plateau only the first does.
-    own = torch.arange(side * side, device=heatmaps_BJSS.device).view(side, side)
+    own = torch.arange(height * width, device=heatmaps_BJSS.device).view(height, width)
     peaks_BJSS = heatmaps_BJSS * ((best == own) & (heatmaps_BJSS > config.threshold))
-    per_type = min(config.per_type, side * side)
+    per_type = min(config.per_type, height * width)
     score_BJk, cell_BJk = peaks_BJSS.flatten(2).topk(per_type, dim=2)
     score_BR, order_BR = score_BJk.flatten(1).sort(dim=1, descending=True, stable=True)
     found = int((score_BR > 0).sum(dim=1).max()) if batch else 0
     keep = max(1, found if limit is None else min(found, limit))
     order_BN = order_BR[:, :keep]
     cell_BN = cell_BJk.flatten(1).gather(1, order_BN)
-    cell_BN2 = torch.stack((cell_BN % side, cell_BN // side), dim=-1)
+    cell_BN2 = torch.stack((cell_BN % width, cell_BN // width), dim=-1)
     return order_BN // per_type, cell_BN2, score_BR[:, :keep]
 
 
@@ -107,11 +153,11 @@ def subcell_offset(heatmaps_BJSS: Tensor, kind_BN: Tensor, cell_BN2: Tensor, mod
 
     Shapes: (B, J, S, S), (B, N), (B, N, 2) -> (B, N, 2).
     """
-    side = heatmaps_BJSS.shape[-1]
+    height, width = heatmaps_BJSS.shape[-2:]
     flat_BA = heatmaps_BJSS.flatten(1)
-    base_BN = kind_BN * side * side + cell_BN2[..., 1] * side + cell_BN2[..., 0]
+    base_BN = kind_BN * height * width + cell_BN2[..., 1] * width + cell_BN2[..., 0]
     offsets = []
-    for axis, step in ((0, 1), (1, side)):
+    for axis, side, step in ((0, width, 1), (1, height, width)):
         inside_BN = (cell_BN2[..., axis] > 0) & (cell_BN2[..., axis] < side - 1)
         reach_BN = inside_BN * step
         before, here, after = (flat_BA.gather(1, base_BN + s * reach_BN) for s in (-1, 0, 1))

@@ -4,6 +4,7 @@ Defaults are the paper's, or associative embedding's (AE, the paper's baseline) 
 the paper refers to it. The text under each setting is what `--print-config` shows.
 """
 
+from math import isfinite
 from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
@@ -42,13 +43,17 @@ class NetworkConfig(Settings):
         """Side of the square output maps in cells."""
         return self.input_size // NUM_STRIDE
 
+    @property
+    def step(self) -> int:
+        """What the sides of any input are multiples of, in pixels (AE: 64)."""
+        return NUM_STRIDE * 2**self.depth
+
     @model_validator(mode="after")
     def _levels_fit(self) -> "NetworkConfig":
-        step = NUM_STRIDE * 2**self.depth
-        if self.input_size % step:
+        if self.input_size % self.step:
             raise ValueError(
                 f"input_size={self.input_size} does not halve {self.depth} times: "
-                f"use a multiple of {step}, or a smaller depth"
+                f"use a multiple of {self.step}, or a smaller depth"
             )
         if self.norm == "group" and (self.channels % 32 or self.increase % 8):
             raise ValueError(
@@ -137,3 +142,28 @@ class ModelConfig(Settings):
     network: NetworkConfig = NetworkConfig()
     candidates: CandidateConfig = CandidateConfig()
     grouping: GroupingConfig = GroupingConfig()
+
+
+class InferenceConfig(Settings):
+    """How evaluation and prediction show a photograph; validation while training has one plain view."""
+
+    flip: bool = False
+    """Whether the mirrored photograph is shown too: heatmaps are averaged, and tags, features and edge logits
+    of both count."""
+    scales: tuple[float, ...] = (1.0,)
+    """Sizes at which the photograph is shown, as multiples of network.input_size (AE multi-scale: 0.5, 1, 2).
+    Heatmaps are averaged over all; tags and features are those of scale 1, which must be among them."""
+    resize: Literal["long", "short"] = "long"
+    """Side of the photograph that is made network.input_size long: the longer one, as in training and in AE's
+    released code, or the shorter one, which makes people larger (HigherHRNet)."""
+
+    @model_validator(mode="after")
+    def _scales_make_sense(self) -> "InferenceConfig":
+        given = f"scales={[*self.scales]}"
+        if not all(isfinite(scale) and scale > 0 for scale in self.scales):
+            raise ValueError(f"{given}: each must be a number above 0, as in [0.5, 1.0, 2.0]")
+        if 1.0 not in self.scales:
+            raise ValueError(f"{given}: 1.0 must be among them, as tags are read there")
+        if len(set(self.scales)) < len(self.scales):
+            raise ValueError(f"{given}: name each scale once")
+        return self

@@ -4,6 +4,8 @@ Both are three-layer perceptrons with one logit: are these two macro-nodes parts
 person, and is this macro-node one person only. Without an edge discriminator (Table 2 #3)
 the distance of two embeddings takes its place.
 
+Embeddings may have further dimensions before the last (of several views); logits keep them.
+
 Letters: E edges, M macro-nodes, H hidden features.
 """
 
@@ -36,8 +38,8 @@ class EdgeDiscriminator(nn.Module):
 
     def forward(self, first_EH: Tensor, second_EH: Tensor) -> Tensor:
         """(E, H) twice to logits (E,); symmetric: the input is the sum and the absolute difference."""
-        pair = torch.cat((first_EH + second_EH, (first_EH - second_EH).abs()), dim=1)
-        return self.perceptron(pair).squeeze(1)
+        pair = torch.cat((first_EH + second_EH, (first_EH - second_EH).abs()), dim=-1)
+        return self.perceptron(pair).squeeze(-1)
 
 
 class EmbeddingDistance(nn.Module):
@@ -50,7 +52,7 @@ class EmbeddingDistance(nn.Module):
 
     def forward(self, first_EH: Tensor, second_EH: Tensor) -> Tensor:
         """(E, H) twice to logits (E,), at most 1."""
-        return 1 - (first_EH - second_EH).square().mean(dim=1)
+        return 1 - (first_EH - second_EH).square().mean(dim=-1)
 
 
 class MacroDiscriminator(nn.Module):
@@ -62,4 +64,4 @@ class MacroDiscriminator(nn.Module):
 
     def forward(self, feature_MH: Tensor) -> Tensor:
         """(M, H) to logits (M,)."""
-        return self.perceptron(feature_MH).squeeze(1)
+        return self.perceptron(feature_MH).squeeze(-1)

@@ -1,6 +1,6 @@
 """The keypoint graph: candidates are nodes, pairs of different types are edges (section 3.1, Fig. 4a).
 
-Letters: B images, N candidates, V visual channels, J joint types, E edges.
+Letters: B images, N candidates, V visual channels, J joint types, E edges, T views.
 """
 
 import torch
@@ -8,24 +8,34 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from hgg.candidates import Candidates
-from hgg.skeleton import NUM_JOINTS, GraphName, graph_links
+from hgg.skeleton import FLIP_INDEX, NUM_JOINTS, GraphName, graph_links
 
 FEATURES_BESIDE_VISUAL = 1 + NUM_JOINTS + 2  # tag, one-hot type, x and y
 
 
-def node_features(candidates: Candidates, side: int) -> Tensor:
+def node_features(candidates: Candidates, view: int = 0) -> Tensor:
     """Features of the nodes: tag, relational feature, one-hot type, position (section 3.1).
 
+    A node of view 1 is described as it looks in the mirrored photograph, where the network read its tag and
+    relational feature: a left wrist is a right wrist there, at the place that its mirror image has. So the
+    grouping of a photograph's two views is that of the mirrored photograph's with the views exchanged.
+
     Args:
-        candidates: nodes.
-        side: longer side of the output map in cells; x and y are divided by it.
+        candidates: nodes; x and y are divided by the longer side of their image's map.
+        view: which of the T views.
 
     Returns:
         (B, N, 1 + V + J + 2) float32.
     """
-    kind_BNJ = F.one_hot(candidates.kind, NUM_JOINTS).to(candidates.tag.dtype)
+    kind_BN, xy_BN2 = candidates.kind, candidates.xy
+    if view == 1:
+        kind_BN = torch.tensor(FLIP_INDEX, device=kind_BN.device)[kind_BN]
+        last_B1 = candidates.size[:, :1].to(xy_BN2.dtype) - 1
+        xy_BN2 = torch.stack((last_B1 - xy_BN2[..., 0], xy_BN2[..., 1]), dim=-1)
+    kind_BNJ = F.one_hot(kind_BN, NUM_JOINTS).to(candidates.tag.dtype)
+    side_B11 = candidates.size.amax(dim=1)[:, None, None]
     return torch.cat(
-        (candidates.tag[..., None], candidates.visual, kind_BNJ, candidates.xy / side),
+        (candidates.tag[..., view, None], candidates.visual[:, :, view], kind_BNJ, xy_BN2 / side_B11),
         dim=-1,
     )
 

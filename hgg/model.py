@@ -1,6 +1,6 @@
 """HGG: proposal network and differentiable grouping in one model (Fig. 2).
 
-Letters: B images, N candidates, A = B * N nodes, H embedding, E edges.
+Letters: B images, N candidates, A = B * N nodes, T views, H embedding, E edges.
 """
 
 import torch
@@ -32,15 +32,36 @@ class Grouping(nn.Module):
     def forward(
         self,
         candidates: Candidates,
-        side: int,
         label_BN: Tensor | None = None,
         teacher_B: Tensor | None = None,
     ) -> Hierarchy:
-        """Candidates to the rounds of Algorithm 1; `side` is the output map's longer side in cells."""
+        """Candidates to the rounds of Algorithm 1."""
+        embedding_ATH, pairs_2E = self.embed(candidates)
+        return self.cluster(embedding_ATH, pairs_2E, candidates, label_BN, teacher_B)
+
+    def embed(self, candidates: Candidates) -> tuple[Tensor, Tensor]:
+        """The interaction network: embeddings (A, T, H) of the nodes in each view, and the graph (2, E).
+
+        All views have the same edges: each graph of Fig. 4a is its own mirror image.
+        """
         pairs_2E = keypoint_graph(candidates, self.joined_JJ)
-        embedding_AH = self.interaction(node_features(candidates, side).flatten(0, 1), pairs_2E)
+        embeddings = [
+            self.interaction(node_features(candidates, view).flatten(0, 1), pairs_2E)
+            for view in range(candidates.tag.shape[-1])
+        ]
+        return torch.stack(embeddings, dim=1), pairs_2E
+
+    def cluster(
+        self,
+        embedding_ATH: Tensor,
+        pairs_2E: Tensor,
+        candidates: Candidates,
+        label_BN: Tensor | None = None,
+        teacher_B: Tensor | None = None,
+    ) -> Hierarchy:
+        """Algorithm 1 on what `embed` made of the candidates."""
         return cluster(
-            embedding_AH,
+            embedding_ATH,
             pairs_2E,
             candidates,
             self.edge,
@@ -76,7 +97,10 @@ class HGG(nn.Module):
         """
         if self.config.grouping.decoder == "associative":
             return group_associative(candidates, self.config.grouping.tag_threshold)
-        hierarchy = self.grouping(candidates, self.config.network.output_size)
+        return self.people(self.grouping(candidates), candidates)
+
+    def people(self, hierarchy: Hierarchy, candidates: Candidates) -> Clusters:
+        """The last macro-nodes of Algorithm 1 as people."""
         confidence_BN = torch.ones_like(candidates.score)
         if self.config.grouping.macro_score:
             probability_M = torch.sigmoid(hierarchy.final.logit)

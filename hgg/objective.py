@@ -82,7 +82,7 @@ class Objective(nn.Module):
         label_BN = assign(candidates, targets)
         batch = len(label_BN)
         teacher_B = torch.rand(batch, device=label_BN.device) < teacher_share
-        hierarchy = self.model.grouping(candidates, maps.heatmaps.shape[-1], label_BN, teacher_B)
+        hierarchy = self.model.grouping(candidates, label_BN, teacher_B)
         edge = verdict_loss([r.edges for r in hierarchy.rounds], batch)
         macro = verdict_loss([hierarchy.final], batch)
         if self.loss.macro_intermediate:

@@ -9,8 +9,12 @@ The batch is one graph of separate parts. Nodes carry one number over the whole 
 image * N + candidate, and a macro-node has the number of its first candidate. A round is
 the same few tensor operations whatever the number of images, candidates and edges.
 
-Letters: B images, N candidates per image (padded), A = B * N nodes, H embedding, E edges
-alive in a round, M macro-nodes, X edges or macro-nodes.
+At test time a candidate has an embedding from each view of its photograph. Views never mix:
+each is aggregated and judged by itself, and the logits are averaged over the views before a
+round's matching. In training there is one view.
+
+Letters: B images, N candidates per image (padded), A = B * N nodes, T views, H embedding,
+E edges alive in a round, M macro-nodes, X edges or macro-nodes.
 """
 
 from typing import NamedTuple
@@ -84,7 +88,7 @@ class MacroNodes(NamedTuple):
 
 
 def cluster(
-    embedding_AH: Tensor,
+    embedding_ATH: Tensor,
     pairs_2E: Tensor,
     candidates: Candidates,
     edge_discriminator: EdgeDiscriminator | EmbeddingDistance,
@@ -96,7 +100,7 @@ def cluster(
     """Run Algorithm 1 on a batch.
 
     Args:
-        embedding_AH: node embeddings of the interaction network.
+        embedding_ATH: node embeddings of the interaction network, of each view.
         pairs_2E: edges of the graph, each once, the smaller number first.
         candidates: types and validity of the nodes.
         edge_discriminator: gives the proximity.
@@ -111,26 +115,26 @@ def cluster(
     """
     batch, size = candidates.kind.shape
     nodes = _singletons(candidates, label_BN)
-    feature_AH = aggregate(embedding_AH, nodes.root)
+    feature_ATH = aggregate(embedding_ATH, nodes.root)
     rounds: list[Round] = []
     for _ in range(config.max_rounds):
-        logit_E = edge_discriminator(feature_AH[pairs_2E[0]], feature_AH[pairs_2E[1]])
+        logit_E = edge_discriminator(feature_ATH[pairs_2E[0]], feature_ATH[pairs_2E[1]]).mean(dim=-1)
         label_2E = nodes.label[pairs_2E]
         target_E, supervised_E = edge_label(label_2E[0], label_2E[1])
         image_E = pairs_2E[0] // size
         taught_E = None if teacher_B is None else teacher_B[image_E]
-        merged_E = _merges(pairs_2E, logit_E.detach(), target_E, taught_E, len(embedding_AH), config)
+        merged_E = _merges(pairs_2E, logit_E.detach(), target_E, taught_E, len(embedding_ATH), config)
         nodes = merge(nodes, pairs_2E[:, merged_E])
-        feature_AH = aggregate(embedding_AH, nodes.root)
+        feature_ATH = aggregate(embedding_ATH, nodes.root)
         edges = Verdicts(image_E, logit_E, target_E, supervised_E & (label_BN is not None))
         kept_M = pairs_2E[0, merged_E]
-        formed = _macro_verdicts(kept_M, feature_AH, nodes, macro_discriminator, label_BN, size)
+        formed = _macro_verdicts(kept_M, feature_ATH, nodes, macro_discriminator, label_BN, size)
         rounds.append(Round(pairs_2E, merged_E, edges, formed))
         pairs_2E = prune(pairs_2E, merged_E, nodes, size)
         if pairs_2E.shape[1] == 0:
             break
     final_node = _merged_roots(nodes.root, candidates.valid.flatten())
-    final = _macro_verdicts(final_node, feature_AH, nodes, macro_discriminator, label_BN, size)
+    final = _macro_verdicts(final_node, feature_ATH, nodes, macro_discriminator, label_BN, size)
     first_A = torch.arange(batch, device=nodes.root.device).repeat_interleave(size) * size
     member_BN = (nodes.root - first_A).view(batch, size).masked_fill(~candidates.valid, LEFT_OUT)
     return Hierarchy(rounds, member_BN, final_node, final)
@@ -144,11 +148,11 @@ def _singletons(candidates: Candidates, label_BN: Tensor | None) -> MacroNodes:
     return MacroNodes(number_A, 1 << kind_A, label_A, label_A == IGNORED)
 
 
-def aggregate(embedding_AH: Tensor, root_A: Tensor) -> Tensor:
-    """Embedding of every macro-node: the mean of its members', at its number; 0 elsewhere. (A, H)."""
-    total_AH = torch.zeros_like(embedding_AH).index_add(0, root_A, embedding_AH)
+def aggregate(embedding_ATH: Tensor, root_A: Tensor) -> Tensor:
+    """Embedding of every macro-node: the mean of its members', at its number; 0 elsewhere. (A, T, H)."""
+    total_ATH = torch.zeros_like(embedding_ATH).index_add(0, root_A, embedding_ATH)
     count_A = torch.bincount(root_A, minlength=len(root_A))
-    return total_AH / count_A.clamp(min=1)[:, None]
+    return total_ATH / count_A.clamp(min=1)[:, None, None]
 
 
 def _merges(
@@ -206,7 +210,7 @@ def prune(pairs_2E: Tensor, merged_E: Tensor, nodes: MacroNodes, size: int) -> T
 
 def _macro_verdicts(
     node_M: Tensor,
-    feature_AH: Tensor,
+    feature_ATH: Tensor,
     nodes: MacroNodes,
     discriminator: MacroDiscriminator,
     label_BN: Tensor | None,
@@ -214,7 +218,7 @@ def _macro_verdicts(
 ) -> Verdicts:
     """The macro-node discriminator on some macro-nodes."""
     target_M, supervised_M = macro_label(nodes.label[node_M])
-    logit_M = discriminator(feature_AH[node_M])
+    logit_M = discriminator(feature_ATH[node_M]).mean(dim=-1)
     return Verdicts(node_M // size, logit_M, target_M, supervised_M & (label_BN is not None))
 
 

@@ -1,9 +1,10 @@
 """From clusters of candidates to people: joints, scores, missing joints (AE, section 3.3).
 
-Letters: B images, J joint types, S output side in cells, N candidates, P people of one image,
-M missing joints of one image.
+Letters: B images, J joint types, S output side in cells (maps need not be square), N candidates,
+T views, P people of one image, M missing joints of one image.
 """
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -33,8 +34,8 @@ class Poses(NamedTuple):
 def to_poses(
     candidates: Candidates,
     clusters: Clusters,
-    heatmaps_BJSS: Tensor,
-    tags_BJSS: Tensor,
+    heatmaps: Sequence[Tensor] | Tensor,
+    tags: Sequence[Tensor] | Tensor,
     *,
     fill_missing: bool,
     subcell: str = "gaussian",
@@ -47,8 +48,8 @@ def to_poses(
     Args:
         candidates: of the batch.
         clusters: which candidates form one person; no type twice in a person.
-        heatmaps_BJSS: the maps that the candidates came from.
-        tags_BJSS: the tag maps beside them.
+        heatmaps: the maps (J, S, S) that each image's candidates came from.
+        tags: the tag maps (T, J, S, S) beside them, of each view.
         fill_missing: whether joints without a candidate are looked for in the maps.
         subcell: `CandidateConfig.subcell`; filled joints get the same position inside the cell.
     """
@@ -56,8 +57,8 @@ def to_poses(
         _image_poses(
             Candidates(*(part[image] for part in candidates)),
             Clusters(*(part[image] for part in clusters)),
-            heatmaps_BJSS[image].float(),
-            tags_BJSS[image].float(),
+            heatmaps[image].float(),
+            tags[image].float(),
             subcell if fill_missing else None,
         )
         for image in range(len(candidates.kind))
@@ -65,7 +66,7 @@ def to_poses(
 
 
 def _image_poses(
-    candidates: Candidates, clusters: Clusters, heatmaps_JSS: Tensor, tags_JSS: Tensor, subcell: str | None
+    candidates: Candidates, clusters: Clusters, heatmaps_JSS: Tensor, tags_TJSS: Tensor, subcell: str | None
 ) -> Poses:
     """People of one image; `subcell` None does not fill."""
     index = (clusters.member >= 0).nonzero().flatten()
@@ -76,38 +77,48 @@ def _image_poses(
     keypoints_PJ3[person, kind, 2] = candidates.score[index].float()
     score_P = keypoints_PJ3[..., 2].mean(dim=1) * clusters.confidence[ids]
     if subcell is not None and len(ids):
-        tag_PJ = torch.zeros_like(keypoints_PJ3[..., 0])
-        tag_PJ[person, kind] = candidates.tag[index].float()
-        mean_tag_P = tag_PJ.sum(dim=1) / (keypoints_PJ3[..., 2] > 0).sum(dim=1)
-        _fill(keypoints_PJ3, mean_tag_P, heatmaps_JSS, tags_JSS, subcell)
+        tag_PJT = keypoints_PJ3.new_zeros(*keypoints_PJ3.shape[:2], len(tags_TJSS))
+        tag_PJT[person, kind] = candidates.tag[index].float()
+        mean_tag_PT = tag_PJT.sum(dim=1) / (keypoints_PJ3[..., 2] > 0).sum(dim=1)[:, None]
+        _fill(keypoints_PJ3, mean_tag_PT, heatmaps_JSS, tags_TJSS, subcell)
     order = score_P.argsort(descending=True, stable=True)
     return Poses(keypoints_PJ3[order].cpu().numpy(), score_P[order].cpu().numpy())
 
 
 def _fill(
-    keypoints_PJ3: Tensor, mean_tag_P: Tensor, heatmaps_JSS: Tensor, tags_JSS: Tensor, subcell: str
+    keypoints_PJ3: Tensor, mean_tag_PT: Tensor, heatmaps_JSS: Tensor, tags_TJSS: Tensor, subcell: str
 ) -> None:
     """Put each missing joint, in place, at AE's argmax of heatmap less rounded tag distance.
 
     Its value is the heatmap's there less the rounded tag distance, at least `LEAST`. A joint whose heatmap
     is not above 0 there stays missing.
     """
-    side = heatmaps_JSS.shape[-1]
+    width = heatmaps_JSS.shape[-1]
     kinds, people, cells, values = [], [], [], []
     # One joint type at a time keeps the largest array at P x S x S, however many people there are.
     for kind in range(len(heatmaps_JSS)):
         missing = (keypoints_PJ3[:, kind, 2] == 0).nonzero().flatten()
-        heat_A, tag_A = heatmaps_JSS[kind].flatten(), tags_JSS[kind].flatten()
-        appeal_MA = heat_A - (tag_A - mean_tag_P[missing, None]).abs().round()
+        heat_A, tag_TA = heatmaps_JSS[kind].flatten(), tags_TJSS[:, kind].flatten(1)
+        appeal_MA = heat_A - _tag_distance(tag_TA, mean_tag_PT[missing]).round()
         best_M = appeal_MA.argmax(dim=1)
         values.append(appeal_MA.gather(1, best_M[:, None])[:, 0])
         cells.append(best_M)
         people.append(missing)
         kinds.append(torch.full_like(missing, kind))
     kind_M, person_M, cell_M = torch.cat(kinds), torch.cat(people), torch.cat(cells)
-    cell_M2 = torch.stack((cell_M % side, cell_M // side), dim=-1)
+    cell_M2 = torch.stack((cell_M % width, cell_M // width), dim=-1)
     offset_M2 = subcell_offset(heatmaps_JSS[None], kind_M[None], cell_M2[None], subcell)[0]
     heat_M = heatmaps_JSS.flatten(1)[kind_M, cell_M]
     value_M = torch.cat(values).clamp(min=LEAST)
     filled_M3 = torch.cat((cell_M2 + offset_M2, value_M[:, None]), dim=1)
     keypoints_PJ3[person_M, kind_M] = torch.where(heat_M[:, None] > 0, filled_M3, 0.0)
+
+
+def _tag_distance(tag_TA: Tensor, mean_tag_MT: Tensor) -> Tensor:
+    """Distance of every cell's tag from people's mean tags, as `hgg.associative` measures it: (M, A).
+
+    One view at a time keeps the largest array at M x A.
+    """
+    pairs = zip(tag_TA, mean_tag_MT.T, strict=True)
+    squares = [(tag_A - mean_M[:, None]).square() for tag_A, mean_M in pairs]
+    return (sum(squares[1:], squares[0]) / len(squares)).sqrt()

@@ -1,6 +1,6 @@
 """From photographs to people: the whole path of inference, one forward pass for any grouping.
 
-Letters: B images, H W input side in pixels, J joint types, S output side in cells, P people.
+Letters: B images, J joint types, S output side in cells (maps need not be square), T views, P people.
 """
 
 from collections.abc import Generator, Sequence
@@ -12,21 +12,32 @@ import torch
 from torch import Tensor
 
 from hgg.associative import group_associative
-from hgg.candidates import Candidates, find_candidates
+from hgg.candidates import Candidates, find_candidates, join_candidates, with_view
 from hgg.clusters import Clusters
+from hgg.config import InferenceConfig
 from hgg.model import HGG
 from hgg.poses import Poses, to_poses
-from hgg.transform import apply, cells_inside, invert, letterbox, to_pixels, warp
+from hgg.testtime import Frame, Views, frame, look
+from hgg.transform import apply, invert, to_pixels
+
+
+class Seen(NamedTuple):
+    """What the network said of a batch."""
+
+    frames: list[Frame]
+    """Of each image."""
+    parts: list[tuple[list[int], Views]]
+    """Images whose frames are equally large, and what was seen of them."""
 
 
 class Detections(NamedTuple):
-    """What one forward pass found in a batch, before anything is grouped."""
+    """What one forward pass, or one of each view, found in a batch, before anything is grouped."""
 
     candidates: Candidates
-    heatmaps: Tensor
-    """(B, J, S, S) of the last stack, 0 in cells outside the photograph."""
-    tags: Tensor
-    """(B, J, S, S) of the last stack."""
+    heatmaps: list[Tensor]
+    """(J, S, S) of each image: the last stack's, the mean of all views, 0 in cells outside the photograph."""
+    tags: list[Tensor]
+    """(T, J, S, S) of each image: the last stack's."""
     transforms: np.ndarray
     """(B, 2, 3) original pixels to input pixels."""
 
@@ -37,17 +48,25 @@ class Predictor:
     Args:
         model: on the device that it is to run on.
         grouping: the model's own, or associative embedding's greedy one.
+        inference: how a photograph is shown; by default once, its longer side as long as the input.
     """
 
-    def __init__(self, model: HGG, grouping: Literal["hgg", "associative"] = "hgg") -> None:
+    def __init__(
+        self,
+        model: HGG,
+        grouping: Literal["hgg", "associative"] = "hgg",
+        inference: InferenceConfig | None = None,
+    ) -> None:
         self.model = model
         self.grouping = grouping
+        self.inference = inference or InferenceConfig()
 
     def predict(self, images: Sequence[np.ndarray]) -> list[Poses]:
         """People of each image, in its own pixels.
 
         Args:
-            images: RGB uint8 (H, W, 3) of any sizes; all go through the network as one batch.
+            images: RGB uint8 (H, W, 3) of any sizes; those whose frames are equally large, by default all, go
+                through the network as one batch.
 
         Raises:
             ValueError: an image that is not RGB uint8.
@@ -57,35 +76,49 @@ class Predictor:
         detections = self.detect(images)
         return self.people(detections, self.group(detections.candidates))
 
-    @torch.no_grad()
     def detect(self, images: Sequence[np.ndarray]) -> Detections:
-        """Letterbox, network and candidates of a batch of at least one image."""
-        config = self.model.config
-        side = config.network.input_size
+        """Resizing, network and candidates of a batch of at least one image."""
+        return self.find(self.look(images))
+
+    def look(self, images: Sequence[np.ndarray]) -> Seen:
+        """What the network says of at least one image, in all views."""
         for image in images:
             if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3:
                 raise ValueError(f"an image is {image.dtype} {image.shape}: give uint8 (H, W, 3) in RGB")
-        transforms = np.stack([letterbox(image.shape[1], image.shape[0], side) for image in images])
-        inputs = np.stack([warp(*view, side) for view in zip(images, transforms, strict=True)])
-        device = next(self.model.parameters()).device
-        images_B3HW = torch.from_numpy(inputs).to(device).permute(0, 3, 1, 2).float() / 255
+        network, resize = self.model.config.network, self.inference.resize
+        frames = [frame(image.shape[1], image.shape[0], network, resize) for image in images]
+        alike: dict[tuple[int, int], list[int]] = {}
+        for place, one in enumerate(frames):
+            alike.setdefault((one.columns, one.rows), []).append(place)
         with evaluating(self.model):
-            maps = self.model(images_B3HW)
-        # The network never learned what stands beside a photograph: those cells are not supervised.
-        heatmaps = maps.heatmaps[-1] * self._photographs(images, transforms).to(device)
-        tags = maps.tags[-1]
-        return Detections(
-            find_candidates(heatmaps, tags, maps.visual, config.candidates), heatmaps, tags, transforms
-        )
+            parts = [(places, self._views(images, frames, places)) for places in alike.values()]
+        return Seen(frames, parts)
 
-    def _photographs(self, images: Sequence[np.ndarray], transforms: np.ndarray) -> Tensor:
-        """Whether a cell lies on its image's photograph, (B, 1, S, S) bool."""
-        side = self.model.config.network.output_size
-        inside = [
-            cells_inside(image.shape[1], image.shape[0], transform, side)
-            for image, transform in zip(images, transforms, strict=True)
-        ]
-        return torch.from_numpy(np.stack(inside))[:, None]
+    def _views(self, images: Sequence[np.ndarray], frames: Sequence[Frame], places: Sequence[int]) -> Views:
+        chosen = [images[place] for place in places]
+        return look(self.model, chosen, [frames[place] for place in places], self.inference)
+
+    @torch.no_grad()
+    def find(self, seen: Seen) -> Detections:
+        """Candidates in what the network said, in the images' order."""
+        found, order, maps = [], [], []
+        for places, views in seen.parts:
+            candidates = find_candidates(
+                views.heatmaps, views.tags[0], views.visual[0], self.model.config.candidates
+            )
+            for tags, visual in zip(views.tags[1:], views.visual[1:], strict=True):
+                candidates = with_view(candidates, tags, visual)
+            found.append(candidates)
+            order += places
+            maps += [*zip(views.heatmaps, views.tags.unbind(1), strict=True)]
+        back = np.argsort(order).tolist()
+        together = join_candidates(found)
+        return Detections(
+            Candidates(*(part[back] for part in together)),
+            [maps[place][0] for place in back],
+            [maps[place][1] for place in back],
+            np.stack([one.transform for one in seen.frames]),
+        )
 
     @torch.no_grad()
     def group(self, candidates: Candidates) -> Clusters:

@@ -81,10 +81,12 @@ def into_cells(transform: np.ndarray) -> np.ndarray:
     return np.column_stack([transform[:, :2] / NUM_STRIDE, to_cells(transform[:, 2])])
 
 
-def cells_inside(width: int, height: int, transform: np.ndarray, output_size: int) -> np.ndarray:
-    """Which output cells lie on the photograph, at least in part; (output_size, output_size) bool."""
-    cells = np.arange(output_size, dtype=np.float64)
-    centres = np.stack(np.meshgrid(cells, cells), axis=-1)  # rows, columns, (x, y)
+def cells_inside(
+    width: int, height: int, transform: np.ndarray, columns: int, rows: int | None = None
+) -> np.ndarray:
+    """Which output cells lie on the photograph, at least in part; (rows, columns) bool, square by default."""
+    cells = (np.arange(columns, dtype=np.float64), np.arange(rows or columns, dtype=np.float64))
+    centres = np.stack(np.meshgrid(*cells), axis=-1)  # rows, columns, (x, y)
     places = apply(invert(transform), to_pixels(centres))
     reach = 0.5 + 0.5 / np.sqrt(area_ratio(transform))  # half a pixel and half a cell
     return ((places > -reach) & (places < np.array([width, height]) - 1 + reach)).all(axis=-1)
@@ -95,8 +97,10 @@ def area_ratio(transform: np.ndarray) -> float:
     return float(abs(np.linalg.det(transform[:, :2]))) / NUM_STRIDE**2
 
 
-def warp(image: np.ndarray, transform: np.ndarray, input_size: int) -> np.ndarray:
-    """Resample an image (H, W, 3) uint8 into the network input (input_size, input_size, 3), black outside.
+def warp(image: np.ndarray, transform: np.ndarray, columns: int, rows: int | None = None) -> np.ndarray:
+    """Resample an image (H, W, 3) uint8 into the network input (rows, columns, 3), black outside.
+
+    Without `rows` the input is square.
 
     Bilinear sampling skips pixels when it shrinks by more than two, so an image that is to
     shrink so far is first averaged down by a whole factor. Maps (H, W) and other targets
@@ -105,7 +109,7 @@ def warp(image: np.ndarray, transform: np.ndarray, input_size: int) -> np.ndarra
     factor = int(1 / np.sqrt(abs(np.linalg.det(transform[:, :2]))))
     if factor > 1:
         image, transform = _shrink(image, transform, factor)
-    return cv2.warpAffine(image, transform, (input_size, input_size), flags=cv2.INTER_LINEAR)
+    return cv2.warpAffine(image, transform, (columns, rows or columns), flags=cv2.INTER_LINEAR)
 
 
 def _shrink(image: np.ndarray, transform: np.ndarray, factor: int) -> tuple[np.ndarray, np.ndarray]:

@@ -16,9 +16,12 @@ def main(config: RunConfig, _: argparse.Namespace) -> dict[str, Any]:
     # Imported here so that --help answers at once.
     from pipeline.detections import table
     from pipeline.run_evaluate import run_evaluation
+    from pipeline.runtime import runtime_table
 
     results = run_evaluation(config)
     print(f"\n{table(results['ap'])}\n")
+    if results["runtime"]:
+        print(f"{runtime_table(results['runtime'])}\n")
     return results
 
 

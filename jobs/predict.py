@@ -30,7 +30,8 @@ def main(config: RunConfig, arguments: argparse.Namespace) -> dict[str, Any]:
         arguments.checkpoint or model_file(config), None if own else config.model, config.train.use_gpu
     )
     out = arguments.out or config.outputs / "predict"
-    counts = predict_images(Predictor(model), images, out, batch_size=config.evaluate.batch_size)
+    predictor = Predictor(model, inference=config.inference)
+    counts = predict_images(predictor, images, out, batch_size=config.evaluate.batch_size)
     return {
         "source": str(source),
         "people_file": str(out / "people.json"),

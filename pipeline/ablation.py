@@ -108,7 +108,9 @@ def read_row(name: str, known: Mapping[str, Path], files: Sequence[Path], overri
     task = plan_task(training, "joint")
     parts = {
         "config": config.model_dump(mode="json", exclude={"tracking", "ablation"}),
-        "training": training.model_dump(mode="json", exclude={"tracking", "ablation", "evaluate"}),
+        "training": training.model_dump(
+            mode="json", exclude={"tracking", "ablation", "evaluate", "inference"}
+        ),
         "data": data_fingerprint(task.samples),
         "pretrained": sha256_file(task.pretrained) if task.pretrained else None,
     }
@@ -144,7 +146,8 @@ def _trial(row: Row, seed: int, draw: int) -> Trial:
     evaluation = _with(
         row.config,
         train={"seed": seed},
-        evaluate={"checkpoint": training.outputs / "joint" / "last.pt", "seed": draw},
+        # Times would be those of several trainings at once.
+        evaluate={"checkpoint": training.outputs / "joint" / "last.pt", "seed": draw, "runtime_images": 0},
     ).model_copy(update={"trial": place})
     return Trial(row, seed, draw, training, evaluation)
 

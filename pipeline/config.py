@@ -9,7 +9,15 @@ from typing import Literal
 
 from pydantic import Field, model_validator
 
-from hgg.config import CandidateConfig, GroupingConfig, LossConfig, ModelConfig, NetworkConfig, Settings
+from hgg.config import (
+    CandidateConfig,
+    GroupingConfig,
+    InferenceConfig,
+    LossConfig,
+    ModelConfig,
+    NetworkConfig,
+    Settings,
+)
 from pipeline.config_ablation import AblationConfig
 
 
@@ -125,6 +133,8 @@ class EvaluateConfig(Settings):
     """Images of the split that are evaluated; 0 is all of them."""
     pictures: int = Field(8, ge=0)
     """Images that are drawn beside the figures."""
+    runtime_images: int = Field(50, ge=0)
+    """Images that are timed one by one on one thread, step by step (Fig. 4b); 0 times none."""
     checkpoint: Path | None = None
     """Checkpoint file; by default the best one of train_joint in the run root."""
     seed: int = Field(0, ge=0)
@@ -196,6 +206,7 @@ class RunConfig(Settings):
     train: TrainConfig = TrainConfig()
     pretrain: StageConfig = StageConfig()
     joint: StageConfig = StageConfig(steps=50_000)
+    inference: InferenceConfig = InferenceConfig()
     evaluate: EvaluateConfig = EvaluateConfig()
     tracking: TrackingConfig = TrackingConfig()
     synthetic: SyntheticConfig = SyntheticConfig()

@@ -4,7 +4,7 @@ One minus the oracle's AP is what the detector loses; the oracle's minus a group
 loses, as the oracle groups the same candidates by the ground truth.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -12,6 +12,7 @@ from pycocotools import mask
 from pycocotools.coco import COCO
 
 from pipeline.evaluate import Evaluation
+from pipeline.grouping_errors import Fates
 from pipeline.metrics import Detection, coco_metrics
 
 COLUMNS = ("images", "people", "AE", "HGG", "oracle", "1 - oracle", "oracle - HGG", "oracle - AE")
@@ -62,14 +63,24 @@ def diagnose(found: Evaluation) -> list[Part]:
     """
     images = {image: _describe(found.truth, image) for image in found.image_ids}
     parts = [_part("all", [len(image.areas) for image in images.values()], _of_all(found, "AP"))]
-    for name, belongs in KINDS:
-        chosen = {number: image for number, image in images.items() if belongs(image)}
+    for name, numbers in _by_kind(images):
+        chosen = {number: images[number] for number in numbers}
         ap = {grouping: _ap(found.truth, rows, [*chosen]) for grouping, rows in found.detections.items()}
         parts.append(_part(name, [len(image.areas) for image in chosen.values()], ap))
     for name, metric, low, high in SIZES:
         of_size = [sum(low <= area < high for area in image.areas) for image in images.values()]
         parts.append(_part(name, [people for people in of_size if people], _of_all(found, metric)))
     return parts
+
+
+def sum_fates(found: Evaluation) -> dict[str, dict[str, Fates]]:
+    """What became of the labelled keypoints, by grouping: of all images and of each of `KINDS`."""
+    images = {image: _describe(found.truth, image) for image in found.image_ids}
+    kinds = [("all", [*images]), *_by_kind(images)]
+    return {
+        grouping: {name: sum((fates[number] for number in numbers), Fates()) for name, numbers in kinds}
+        for grouping, fates in found.fates.items()
+    }
 
 
 def diagnosis_rows(parts: Sequence[Part]) -> list[dict[str, Any]]:
@@ -85,6 +96,11 @@ def diagnosis_table(parts: Sequence[Part]) -> str:
         cells = [str(images), str(people), *("" if f is None else f"{f:.3f}" for f in figures)]
         lines.append(f"| {part.name} | {' | '.join(cells)} |")
     return "\n".join(lines) + "\n"
+
+
+def _by_kind(images: Mapping[int, _Image]) -> list[tuple[str, list[int]]]:
+    """Ids of the images of each kind."""
+    return [(name, [number for number, image in images.items() if belongs(image)]) for name, belongs in KINDS]
 
 
 def _figures(part: Part) -> list[Any]:

@@ -77,12 +77,16 @@ def view_rng(seed: int, image_id: int, view: int) -> np.random.Generator:
     return np.random.default_rng([seed, image_id, view])
 
 
-def to_labels(record: dict[str, Any], transform: np.ndarray, output_size: int) -> Labels:
-    """People and mask of a record under a transform (2, 3) from original to input pixels."""
-    joints = _joints(record["people"], transform, output_size)
+def to_labels(record: dict[str, Any], transform: np.ndarray, columns: int, rows: int | None = None) -> Labels:
+    """People and mask of a record under a transform (2, 3) from original to input pixels.
+
+    The output maps have so many columns and rows of cells; without `rows` they are square.
+    """
+    size = (columns, rows or columns)
+    joints = _joints(record["people"], transform, size)
     pixels = np.array([person["area"] for person in record["people"]], np.float64)
     areas = (pixels * geometry.area_ratio(transform)).astype(np.float32)
-    return Labels(joints, areas, _mask(record["ignore"], transform, output_size))
+    return Labels(joints, areas, _mask(record["ignore"], transform, size))
 
 
 def _random_transform(
@@ -100,18 +104,18 @@ def _random_transform(
     )
 
 
-def _joints(people: list[dict[str, Any]], transform: np.ndarray, output_size: int) -> np.ndarray:
+def _joints(people: list[dict[str, Any]], transform: np.ndarray, size: tuple[int, int]) -> np.ndarray:
     """(P, J, 3) in cells; joints that are not labelled or fall outside the map are all zeros."""
     if not people:
         return np.zeros((0, NUM_JOINTS, 3), np.float32)
     original = np.array([person["keypoints"] for person in people], np.float64).reshape(-1, NUM_JOINTS, 3)
     cells = geometry.to_cells(geometry.apply(transform, original[..., :2])).astype(np.float32)
-    inside = ((cells >= -0.5) & (cells < output_size - 0.5)).all(axis=-1)
+    inside = ((cells >= -0.5) & (cells < np.array(size) - 0.5)).all(axis=-1)
     flags = inside & (original[..., 2] > 0)  # COCO's 1 (hidden) and 2 (visible) are labels alike
     return np.concatenate([cells, np.ones_like(cells[..., :1])], axis=-1) * flags[..., None]
 
 
-def _mask(ignore: dict[str, Any], transform: np.ndarray, output_size: int) -> np.ndarray:
+def _mask(ignore: dict[str, Any], transform: np.ndarray, size: tuple[int, int]) -> np.ndarray:
     """(S, S) bool; True where most of the cell shows the photograph outside its ignore region."""
     supervised = np.where(to_mask(ignore), np.uint8(0), np.uint8(255))
-    return geometry.warp(supervised, geometry.into_cells(transform), output_size) > 127
+    return geometry.warp(supervised, geometry.into_cells(transform), *size) > 127

@@ -21,6 +21,8 @@ from torch import Tensor
 
 from hgg.associative import group_associative
 from hgg.clusters import Clusters
+from hgg.config import InferenceConfig
+from hgg.labels import assign
 from hgg.model import HGG
 from hgg.oracle import group_oracle
 from hgg.poses import Poses
@@ -30,6 +32,7 @@ from hgg.targets import Targets
 from pipeline.command import UserError
 from pipeline.detections import coco_rows
 from pipeline.encode import to_labels
+from pipeline.grouping_errors import Fates, count_fates
 from pipeline.jpeg import decode_picture
 from pipeline.metrics import Detection, coco_metrics, load_annotations
 from pipeline.pictures import Gallery
@@ -57,6 +60,8 @@ class Evaluation(NamedTuple):
     """Images that were looked at, in the records' order."""
     truth: COCO
     """Ground truth that AP was computed from."""
+    fates: dict[str, dict[int, Fates]]
+    """What became of each image's labelled keypoints, by image id; empty without the oracle."""
 
 
 def evaluate_model(
@@ -68,6 +73,7 @@ def evaluate_model(
     groupings: Sequence[Grouping] = GROUPINGS,
     limit: int = 0,
     gallery: Gallery | None = None,
+    inference: InferenceConfig | None = None,
 ) -> Evaluation:
     """Detect once and group in several ways the people of every image, also of those without people.
 
@@ -79,6 +85,7 @@ def evaluate_model(
         groupings: `ae`, `hgg`, `oracle` (candidates grouped by ground truth).
         limit: only so many images, the first of the records; 0 is all. AP is then over these alone.
         gallery: is offered every image with its people, for pictures.
+        inference: how the images are shown; by default in one plain view.
 
     Raises:
         UserError: no finished records in the folder, no annotation file, or records of other images.
@@ -89,15 +96,16 @@ def evaluate_model(
         raise UserError(str(error)) from error
     total = min(limit or len(truth.imgs), len(truth.imgs))
     found = _Found({grouping: [] for grouping in groupings})
+    predictor = Predictor(model, inference=inference)
     begun = logged = time.perf_counter()
     for batch in chunks(islice(read_records(records), limit or None), batch_size):
         _check_known(batch, truth, records, annotations)
         images = [decode_picture(record["jpeg"]) for record in batch]
-        detections, people = _people(model, batch, images, groupings)
+        detections, people, fates = _people(predictor, batch, images, groupings)
         found.candidates += int(detections.candidates.valid.sum())
         for place, (record, image) in enumerate(zip(batch, images, strict=True)):
             of_image = {grouping: people[grouping][place] for grouping in groupings}
-            found.add(record, of_image)
+            found.add(record, of_image, {grouping: each[place] for grouping, each in fates.items()})
             if gallery is not None:
                 gallery.offer(record, image, of_image)
         if time.perf_counter() - logged > LOG_SECONDS:
@@ -105,7 +113,7 @@ def evaluate_model(
             _log_progress(len(found.image_ids), total, logged - begun)
     counts = found.counts(total, time.perf_counter() - begun)
     ap = {grouping: coco_metrics(truth, rows, found.image_ids) for grouping, rows in found.rows.items()}
-    return Evaluation(ap, found.rows, counts, found.image_ids, truth)
+    return Evaluation(ap, found.rows, counts, found.image_ids, truth, found.fates)
 
 
 @dataclass
@@ -116,12 +124,17 @@ class _Found:
     image_ids: list[int] = field(default_factory=list)
     people: int = 0
     candidates: int = 0
+    fates: dict[str, dict[int, Fates]] = field(default_factory=dict)
 
-    def add(self, record: dict[str, Any], people: Mapping[Grouping, Poses]) -> None:
+    def add(
+        self, record: dict[str, Any], people: Mapping[Grouping, Poses], fates: Mapping[Grouping, Fates]
+    ) -> None:
         self.image_ids.append(record["image_id"])
         self.people += len(record["people"])
         for grouping, poses in people.items():
             self.rows[grouping] += coco_rows(record["image_id"], poses)
+        for grouping, counted in fates.items():
+            self.fates.setdefault(grouping, {})[record["image_id"]] = counted
 
     def counts(self, total: int, seconds: float) -> dict[str, float]:
         images = len(self.image_ids)
@@ -145,31 +158,52 @@ def _check_known(records: list[dict[str, Any]], truth: COCO, folder: Path, annot
 
 
 def _people(
-    model: HGG, records: list[dict[str, Any]], images: list[np.ndarray], groupings: Sequence[Grouping]
-) -> tuple[Detections, dict[Grouping, list[Poses]]]:
-    """One forward pass, and each grouping's people in original pixels."""
-    predictor = Predictor(model)
+    predictor: Predictor,
+    records: list[dict[str, Any]],
+    images: list[np.ndarray],
+    groupings: Sequence[Grouping],
+) -> tuple[Detections, dict[Grouping, list[Poses]], dict[Grouping, list[Fates]]]:
+    """What the network finds, each grouping's people in original pixels, and the fates of the keypoints.
+
+    The truth is looked at for the oracle alone; without it there are no fates.
+    """
     detections = predictor.detect(images)
-    candidates, config = detections.candidates, model.config
-    people = {}
-    for grouping in groupings:
-        clusters: Clusters
-        if grouping == "ae":
-            clusters = group_associative(candidates, config.grouping.tag_threshold)
-        elif grouping == "hgg":
-            clusters = predictor.group(candidates)
-        else:
-            targets = true_people(records, detections.transforms, config.network.output_size)
-            clusters = group_oracle(candidates, Targets(*(part.to(candidates.xy.device) for part in targets)))
-        people[grouping] = predictor.people(detections, clusters)
-    return detections, people
+    candidates = detections.candidates
+    clusters: dict[Grouping, Clusters] = {}
+    fates: dict[Grouping, list[Fates]] = {}
+    if "ae" in groupings:
+        clusters["ae"] = group_associative(candidates, predictor.model.config.grouping.tag_threshold)
+    if "hgg" in groupings:
+        clusters["hgg"] = predictor.group(candidates)
+    if "oracle" in groupings:
+        targets = true_people(records, detections.transforms, candidates.size.tolist())
+        targets = Targets(*(part.to(candidates.xy.device) for part in targets))
+        clusters["oracle"] = group_oracle(candidates, targets)
+        label_BN = assign(candidates, targets).cpu().numpy()
+        labelled_B = (targets.joints[..., 2] > 0).sum((1, 2)).tolist()
+        fates = {name: _fates(label_BN, found, labelled_B) for name, found in clusters.items()}
+    people = {name: predictor.people(detections, found) for name, found in clusters.items()}
+    return detections, people, fates
 
 
-def true_people(records: list[dict[str, Any]], transforms: np.ndarray, output_size: int) -> Targets:
-    """Joints, areas and masks of records under their transforms (B, 2, 3), on the CPU; without heatmaps."""
+def _fates(label_BN: np.ndarray, clusters: Clusters, labelled_B: list[int]) -> list[Fates]:
+    member_BN = clusters.member.cpu().numpy()
+    return [count_fates(*image) for image in zip(label_BN, member_BN, labelled_B, strict=True)]
+
+
+def true_people(
+    records: list[dict[str, Any]], transforms: np.ndarray, sizes: Sequence[Sequence[int]]
+) -> Targets:
+    """Joints, areas and masks of records under their transforms (B, 2, 3), on the CPU; without heatmaps.
+
+    Args:
+        records: of a batch.
+        transforms: original pixels to input pixels.
+        sizes: columns and rows of each image's output maps. Masks are as large as the largest, 0 beyond.
+    """
     labels = [
-        to_labels(record, transform, output_size)
-        for record, transform in zip(records, transforms, strict=True)
+        to_labels(record, transform, *size)
+        for record, transform, size in zip(records, transforms, sizes, strict=True)
     ]
     most = max(len(label.areas) for label in labels)
     joints_BPJ3 = torch.zeros(len(labels), most, NUM_JOINTS, 3)
@@ -177,7 +211,10 @@ def true_people(records: list[dict[str, Any]], transforms: np.ndarray, output_si
     for place, label in enumerate(labels):
         joints_BPJ3[place, : len(label.areas)] = torch.from_numpy(label.joints)
         areas_BP[place, : len(label.areas)] = torch.from_numpy(label.areas)
-    mask_BSS = torch.from_numpy(np.stack([label.mask for label in labels])).float()
+    columns, rows = np.max(sizes, axis=0)
+    mask_BSS = torch.zeros(len(labels), int(rows), int(columns))
+    for place, (label, size) in enumerate(zip(labels, sizes, strict=True)):
+        mask_BSS[place, : size[1], : size[0]] = torch.from_numpy(label.mask)
     heatmaps: Tensor = torch.zeros(len(labels), NUM_JOINTS, 0, 0)
     return Targets(heatmaps, mask_BSS, joints_BPJ3, areas_BP)
 

@@ -3,6 +3,7 @@
 Where AP says how much a grouping loses, these counts say how. Letters: N candidates of one image, P people.
 """
 
+from collections.abc import Mapping
 from typing import NamedTuple
 
 import numpy as np
@@ -10,6 +11,9 @@ from scipy.optimize import linear_sum_assignment
 
 from hgg.clusters import LEFT_OUT
 from hgg.labels import BACKGROUND
+
+TITLES = {"ae": "AE", "hgg": "HGG"}
+"""Groupings of the table; the oracle makes no errors."""
 
 
 class Fates(NamedTuple):
@@ -62,3 +66,22 @@ def count_fates(label_N: np.ndarray, member_N: np.ndarray, labelled: int) -> Fat
     split = int((owner_N[known_N] == LEFT_OUT).sum())
     background = int(((label_N == BACKGROUND) & (owner_N != LEFT_OUT)).sum())
     return Fates(labelled, labelled - found, right, split, found - right - split, background)
+
+
+def fate_table(fates: Mapping[str, Mapping[str, Fates]]) -> str:
+    """Fates by part and grouping in Markdown, as numbers and shares of the labelled keypoints."""
+    names = ("right", "split", "mixed", "background")
+    groupings = [name for name in TITLES if name in fates]
+    heads = [f"{TITLES[grouping]} {name}" for grouping in groupings for name in names]
+    lines = [f"| | keypoints | missing | {' | '.join(heads)} |", f"|---|{'---:|' * (len(heads) + 2)}"]
+    for part, first in fates[groupings[0]].items():
+        cells = [str(first.keypoints), _share(first.missing, first.keypoints)]
+        for grouping in groupings:
+            found = fates[grouping][part]
+            cells += [_share(getattr(found, name), found.keypoints) for name in names]
+        lines.append(f"| {part} | {' | '.join(cells)} |")
+    return "\n".join(lines) + "\n"
+
+
+def _share(count: int, of: int) -> str:
+    return f"{count} ({count / of:.1%})" if of else str(count)

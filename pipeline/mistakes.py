@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from difflib import SequenceMatcher
+from itertools import takewhile
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -66,7 +67,8 @@ def _sort_out(
 
 def _misfit(field: FieldInfo, value: Any) -> str:
     """What is wrong with a value that pydantic would silently take for something else, or nothing."""
-    if isinstance(value, bool) and field.annotation in (int, float):
+    truths = [each for each in (value if isinstance(value, list) else [value]) if isinstance(each, bool)]
+    if truths and field.annotation in (int, float, tuple[float, ...]):
         return "must be a number, not true or false"
     if isinstance(value, str) and "://" in value and field.annotation in (Path, Path | None):
         return "must be a local path, not a URI"
@@ -84,7 +86,7 @@ def _validate(values: dict[str, Any]) -> tuple[RunConfig | None, list[Mistake]]:
     wrong = [problem["loc"] for problem in problems if problem["loc"]]
     if wrong:
         _, again = _validate(_without(values, wrong))
-        named = [f"{part}{mark}" for *_, part in wrong for mark in "=."]
+        named = [f"{_path(location)[-1]}{mark}" for location in wrong for mark in "=."]
         mistakes += [
             each for each in again if each not in mistakes and not any(n in each.text for n in named)
         ]
@@ -93,19 +95,28 @@ def _validate(values: dict[str, Any]) -> tuple[RunConfig | None, list[Mistake]]:
 
 def _named(problem: Any) -> Mistake:
     """One of pydantic's errors as key, value and what is allowed."""
-    key, text = ".".join(str(part) for part in problem["loc"]), problem["msg"].removeprefix("Value error, ")
+    path, text = _path(problem["loc"]), problem["msg"].removeprefix("Value error, ")
+    key = ".".join(path)
     if problem["type"] == "value_error":
         return Mistake(key, f"{key}: {text}" if key else text)
-    return Mistake(key, f"{key}={problem['input']}: {text[0].lower()}{text[1:]}")
+    inside = "".join(f"[{part}]" for part in problem["loc"][len(path) :])
+    return Mistake(key, f"{key}{inside}={problem['input']}: {text[0].lower()}{text[1:]}")
+
+
+def _path(location: Sequence[int | str]) -> list[str]:
+    """The setting that a location is in: what comes before the first place of a list."""
+    return [str(part) for part in takewhile(lambda part: isinstance(part, str), location)]
 
 
 def _without(values: Mapping[str, Any], locations: Sequence[tuple[int | str, ...]]) -> dict[str, Any]:
-    """Nested values without those at the locations."""
+    """Nested values without those at the locations; a list goes as a whole."""
     kept: dict[str, Any] = {}
     for name, value in values.items():
         below = [location[1:] for location in locations if location[0] == name]
-        if () not in below:
-            kept[name] = _without(value, below) if isinstance(value, dict) else value
+        if not below:
+            kept[name] = value
+        elif isinstance(value, dict) and () not in below:
+            kept[name] = _without(value, below)
     return kept
 
 

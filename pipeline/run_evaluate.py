@@ -1,22 +1,35 @@
 """Evaluation from the job's side: the run root's records and model in, result files, pictures and AP out."""
 
 from collections.abc import Mapping
+from itertools import islice
+from pathlib import Path
 from typing import Any
 
 import torch
 
+from hgg.model import HGG
+from hgg.predictor import Predictor
 from pipeline.coco import annotation_file
 from pipeline.command import UserError, provenance, write_results
 from pipeline.config import RunConfig
 from pipeline.detections import write_detections
-from pipeline.diagnosis import diagnose, diagnosis_rows, diagnosis_table
+from pipeline.diagnosis import diagnose, diagnosis_rows, diagnosis_table, sum_fates
 from pipeline.evaluate import Evaluation, evaluate_model
 from pipeline.files import sha256_file, write_text
+from pipeline.grouping_errors import fate_table
+from pipeline.jpeg import decode_picture
 from pipeline.pictures import Gallery
+from pipeline.runtime import draw_runtime, measure_runtime
 from pipeline.settings import fingerprint, print_config
-from pipeline.shards import data_fingerprint, stage_folder
+from pipeline.shards import data_fingerprint, read_records, stage_folder
 from pipeline.tracking import Tracked, track
 from pipeline.trained import model_file, trained_model
+
+FATES = (
+    "What became of the labelled keypoints. Missing: no candidate. Right: with its person's others. Split: "
+    "in a part that broke off. Mixed: in another person's cluster. Background: candidates that are nobody's "
+    "joint in the cluster of a person, per labelled keypoint."
+)
 
 
 def run_evaluation(
@@ -25,7 +38,8 @@ def run_evaluation(
     """Evaluate the validation split and return what `results.json` holds.
 
     Under {run_root}/{trial}/evaluate: config.yaml, detections_{grouping}.json (COCO result files),
-    diagnosis.md (what lies between the groupings, by kind of image), pictures/ and results.json.
+    diagnosis.md (what lies between the groupings, and their kinds of error, by kind of image), pictures/,
+    runtime.png and results.json.
 
     Args:
         config: settings.
@@ -60,28 +74,47 @@ def run_evaluation(
             batch_size=config.evaluate.batch_size,
             limit=config.evaluate.images,
             gallery=gallery,
+            inference=config.inference,
         )
         write_text(folder / "config.yaml", print_config(config))
         for grouping, rows in found.detections.items():
             write_detections(folder / f"detections_{grouping}.json", rows)
-        parts = diagnose(found)
-        write_text(folder / "diagnosis.md", diagnosis_table(parts))
+        parts, fates = diagnose(found), sum_fates(found)
+        write_text(folder / "diagnosis.md", f"{diagnosis_table(parts)}\n{FATES}\n\n{fate_table(fates)}")
         gallery.draw(folder / "pictures")
+        runtime = _runtime(model, records, config, folder)
         results = {
             "ap": found.ap,
             "counts": found.counts,
             "diagnosis": diagnosis_rows(parts),
+            "fates": {
+                grouping: {part: counted._asdict() for part, counted in of_grouping.items()}
+                for grouping, of_grouping in fates.items()
+            },
+            "runtime": runtime,
             **origin,
             **(extra or {}),
             "mlflow_run": tracked.run_id,
             **provenance(),
         }
         write_results(folder, results)
-        _keep(found, tracked, config)
+        _keep(found, runtime, tracked, config)
     return results
 
 
-def _keep(found: Evaluation, tracked: Tracked, config: RunConfig) -> None:
+def _runtime(model: HGG, records: Path, config: RunConfig, folder: Path) -> dict[str, Any]:
+    """Where the time goes on the first images; empty where `evaluate.runtime_images` asks for none."""
+    if not config.evaluate.runtime_images:
+        return {}
+    chosen = islice(read_records(records), config.evaluate.runtime_images)
+    images = (decode_picture(record["jpeg"]) for record in chosen)
+    runtime = measure_runtime(Predictor(model, inference=config.inference), images)
+    if runtime:
+        draw_runtime(runtime, folder / "runtime.png")
+    return runtime
+
+
+def _keep(found: Evaluation, runtime: Mapping[str, Any], tracked: Tracked, config: RunConfig) -> None:
     """Figures and files into the tracker: `hgg/AP` and so on."""
     figures = {f"{grouping}/{name}": value for grouping, ap in found.ap.items() for name, value in ap.items()}
     tracked.metrics(figures | found.counts)
@@ -89,4 +122,6 @@ def _keep(found: Evaluation, tracked: Tracked, config: RunConfig) -> None:
     written = [folder / name for name in ("config.yaml", "results.json", "diagnosis.md")]
     for path in [*written, *sorted(folder.glob("detections_*.json"))]:
         tracked.artifact(path)
+    if runtime:
+        tracked.artifact(folder / "runtime.png")
     tracked.artifact(folder / "pictures")

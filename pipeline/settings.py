@@ -140,4 +140,6 @@ def _yaml_lines(config: Settings) -> Iterator[str]:
             yield from (textwrap.indent(line, "  ") for line in _yaml_lines(value))
         else:
             yield textwrap.indent(field.description or "", "# ")
-            yield OmegaConf.to_yaml({name: plain[name]}).rstrip()
+            # A list stays in the setting's own line.
+            many = isinstance(plain[name], list)
+            yield f"{name}: {plain[name]}" if many else OmegaConf.to_yaml({name: plain[name]}).rstrip()

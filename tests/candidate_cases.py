@@ -10,6 +10,8 @@ from hgg.candidates import Candidates
 from hgg.clusters import LEFT_OUT, Clusters
 from hgg.skeleton import NUM_JOINTS
 
+SIDE = 16  # of the maps, in cells
+
 Row = tuple[int, float, float, int, int]
 """Joint type, score, tag, column and row of the cell."""
 
@@ -24,9 +26,10 @@ def make_candidates(*images: list[Row]) -> Candidates:
         xy=cell.float(),
         kind=torch.tensor([[row[0] for row in rows] for rows in padded]),
         score=torch.tensor([[row[1] for row in rows] for rows in padded]),
-        tag=torch.tensor([[row[2] for row in rows] for rows in padded]),
-        visual=torch.zeros(len(images), most, 0),
+        tag=torch.tensor([[row[2:3] for row in rows] for rows in padded]),
+        visual=torch.zeros(len(images), most, 1, 0),
         valid=torch.tensor([[place < len(rows) for place in range(most)] for rows in images]),
+        size=torch.full((len(images), 2), SIDE),
     )
 
 

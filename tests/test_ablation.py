@@ -21,7 +21,12 @@ from training_cases import tiny_run
 CONF = Path(__file__).resolve().parent.parent / "conf"
 CHANGES: dict[str, dict[str, Any]] = {
     "1": {"grouping.decoder": "associative", "loss.edge": 0.0, "loss.macro": 0.0},
-    "2": {"grouping.decoder": "associative", "loss.edge": 0.0, "loss.macro": 0.0},
+    "2": {
+        "grouping.decoder": "associative",
+        "loss.edge": 0.0,
+        "loss.macro": 0.0,
+        "inference.scales": [0.5, 1.0, 2.0],
+    },
     "3": {"grouping.proximity": "distance", "loss.edge": 0.0, "loss.macro_intermediate": False},
     "4": {"grouping.macro_score": False, "loss.macro": 0.0},
     "5": {"loss.macro_intermediate": False},
@@ -29,7 +34,7 @@ CHANGES: dict[str, dict[str, Any]] = {
     "7": {"grouping.interaction": "fc"},
     "8": {"grouping.interaction": "gat"},
     "9": {},
-    "10": {},
+    "10": {"inference.scales": [0.5, 1.0, 2.0]},
     "tree": {"grouping.graph": "tree"},
     "bypass": {"grouping.graph": "bypass"},
     "extended": {"grouping.graph": "extended"},
@@ -63,7 +68,7 @@ def test_every_row_of_the_paper_is_there_and_changes_what_it_says() -> None:
             key: value
             for key, value in flat(config.model_dump(mode="json")).items()
             if default.get(key) != value
-            and key.split(".")[0] in ("network", "candidates", "grouping", "loss")
+            and key.split(".")[0] in ("network", "candidates", "grouping", "loss", "inference")
         }
         assert changes == CHANGES[name], path.name
         assert config.ablation.title

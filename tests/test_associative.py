@@ -110,3 +110,24 @@ def test_every_grouping_is_valid_and_independent_of_order(rows: list[Row], seed:
     order = np.random.default_rng(seed).permutation(len(rows)).tolist()
     shuffled = _group([rows[index] for index in order])
     assert {frozenset(order[index] for index in person) for person in shuffled} == people_of(clusters)
+
+
+def test_tags_of_two_views_are_as_far_apart_as_their_root_mean_square() -> None:
+    rows = [(NOSE, 0.9, 0.0, 1, 1), (HIP, 0.9, 0.0, 1, 9)]
+    for second, threshold, together in (
+        ((0.6, 0.8), 0.71, True),  # sqrt((0.36 + 0.64) / 2) = 0.7071
+        ((0.6, 0.8), 0.70, False),
+        ((0.0, 1.3), 1.0, True),  # 0.919, though one view alone would say no
+        ((1.1, 1.1), 1.0, False),
+    ):
+        candidates = make_candidates(rows)._replace(tag=torch.tensor([[(0.0, 0.0), second]]))
+        assert (len(people_of(group_associative(candidates, threshold))) == 1) == together
+
+
+def test_the_mean_tag_runs_along_in_every_view() -> None:
+    # Mean of the first two (0.4, 1.0); the hip is at 0.9 from it in both views, and at 1.36 from the nose.
+    rows = [(NOSE, 0.9, 0.0, 1, 1), (SHOULDER, 0.9, 0.0, 1, 4), (HIP, 0.9, 0.0, 1, 9)]
+    candidates = make_candidates(rows)._replace(tag=torch.tensor([[(0.0, 0.5), (0.8, 1.5), (1.3, 1.9)]]))
+    assert people_of(group_associative(candidates, 1.0)) == {frozenset({0, 1, 2})}
+    pair = make_candidates([rows[0], rows[2]])._replace(tag=candidates.tag[:, [0, 2]])
+    assert len(people_of(group_associative(pair, 1.0))) == 2

@@ -10,7 +10,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from hgg.candidates import Candidates, find_candidates
+from hgg.candidates import Candidates, find_candidates, join_candidates, with_view
 from hgg.config import CandidateConfig
 from hgg.skeleton import NUM_JOINTS
 from hgg.targets import encode_heatmaps
@@ -45,8 +45,8 @@ def test_peaks_of_all_types_the_highest_first_with_what_stands_at_their_cells() 
     found = _find(_maps((WRIST, 3, 4, 0.5), (NOSE, 10, 4, 0.75), (NOSE, 2, 15, 0.25)))
     assert _rows(found) == [(NOSE, 10, 4), (WRIST, 3, 4), (NOSE, 2, 15)]
     assert found.score.tolist() == [[0.75, 0.5, 0.25]]
-    assert found.tag.tolist() == [[4 * 16 + 10, WRIST * 256 + 4 * 16 + 3, 15 * 16 + 2]]
-    assert found.visual.tolist() == [[[74.0, 256 + 74.0], [67.0, 256 + 67.0], [242.0, 256 + 242.0]]]
+    assert found.tag.tolist() == [[[4 * 16 + 10], [WRIST * 256 + 4 * 16 + 3], [15 * 16 + 2]]]
+    assert found.visual.tolist() == [[[[74.0, 256 + 74.0]], [[67.0, 256 + 67.0]], [[242.0, 256 + 242.0]]]]
 
 
 def test_a_lower_cell_inside_the_window_of_a_higher_is_no_peak() -> None:
@@ -103,7 +103,7 @@ def test_an_empty_map_gives_one_row_of_padding() -> None:
     found = _find(_maps(images=2))
     assert found.kind.shape == (2, 1)
     assert not found.valid.any()
-    assert found.visual.shape == (2, 1, 2)
+    assert found.visual.shape == (2, 1, 1, 2)
 
 
 @pytest.mark.parametrize("sigma", [1.0, 1.5, 2.0])
@@ -152,9 +152,50 @@ def test_gradients_reach_tags_and_relational_features_and_not_heatmaps() -> None
     found = find_candidates(heatmaps, tags, visual, CandidateConfig())
     assert not found.score.requires_grad
     assert not found.xy.requires_grad
-    ((found.tag + found.visual.sum(2)) * found.valid).sum().backward()
+    ((found.tag[..., 0] + found.visual.sum((2, 3))) * found.valid).sum().backward()
     assert tags.grad is not None
     assert tags.grad.nonzero().tolist() == [[0, NOSE, 5, 5], [0, WRIST, 5, 5]]
     assert visual.grad is not None
     assert visual.grad.nonzero().tolist() == [[0, channel, 5, 5] for channel in range(3)]
     assert visual.grad[0, :, 5, 5].tolist() == [2.0] * 3  # two types share the cell
+
+
+@pytest.mark.parametrize(("height", "width"), [(8, 20), (20, 8)])
+def test_maps_need_not_be_square(height: int, width: int) -> None:
+    """Found in the corner of a larger square map, where all else is 0, they are the same."""
+    generator = torch.Generator().manual_seed(0)
+    heatmaps = torch.zeros(2, NUM_JOINTS, 20, 20)
+    heatmaps[..., 2 : height - 2, 2 : width - 2] = torch.rand(
+        2, NUM_JOINTS, height - 4, width - 4, generator=generator
+    )
+    tags = torch.rand(2, NUM_JOINTS, 20, 20, generator=generator)
+    visual = torch.rand(2, 3, 20, 20, generator=generator)
+    square = find_candidates(heatmaps, tags, visual, CandidateConfig())
+    part = (..., slice(0, height), slice(0, width))
+    found = find_candidates(heatmaps[part], tags[part], visual[part], CandidateConfig())
+    assert found.size.tolist() == [[width, height]] * 2
+    assert found.valid.equal(square.valid)
+    for name, value in found._asdict().items():
+        if name != "size":
+            assert value[found.valid].equal(getattr(square, name)[found.valid]), name
+
+
+def test_a_second_view_adds_what_stands_at_the_same_cells() -> None:
+    found = _find(_maps((WRIST, 3, 4, 0.5), (NOSE, 10, 4, 0.75)))
+    tags, visual = torch.zeros(1, NUM_JOINTS, SIDE, SIDE), torch.zeros(1, 2, SIDE, SIDE)
+    tags[0, WRIST, 4, 3], visual[0, 1, 4, 10] = 7.0, 5.0
+    both = with_view(found, tags, visual)
+    assert both.tag.tolist() == [[[74.0, 0.0], [WRIST * 256 + 67.0, 7.0]]]
+    assert both.visual.tolist() == [[[[74.0, 330.0], [0.0, 5.0]], [[67.0, 323.0], [0.0, 0.0]]]]
+    assert both._replace(tag=found.tag, visual=found.visual) == found
+
+
+def test_batches_are_joined_with_padding() -> None:
+    first = _find(_maps((WRIST, 3, 4, 0.5), (NOSE, 10, 4, 0.75)))
+    second = _find(_maps((WRIST, 1, 2, 0.25), images=2))._replace(size=torch.tensor([[9, 7]] * 2))
+    joined = join_candidates([second, first])
+    assert joined.valid.tolist() == [[True, False], [False, False], [True, True]]
+    assert [_rows(joined, image) for image in range(3)] == [[(WRIST, 1, 2)], [], _rows(first)]
+    assert joined.size.tolist() == [[9, 7], [9, 7], [SIDE, SIDE]]
+    assert joined.visual[2].equal(first.visual[0])
+    assert (joined.score[~joined.valid] == 0).all()

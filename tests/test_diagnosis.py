@@ -7,8 +7,9 @@ from typing import Any
 import pytest
 
 from evaluation_cases import coco_person
-from pipeline.diagnosis import COLUMNS, diagnose, diagnosis_rows, diagnosis_table
+from pipeline.diagnosis import COLUMNS, diagnose, diagnosis_rows, diagnosis_table, sum_fates
 from pipeline.evaluate import Evaluation
+from pipeline.grouping_errors import Fates
 from pipeline.metrics import coco_metrics, load_annotations
 
 GROUPINGS = ("ae", "hgg", "oracle")
@@ -23,7 +24,11 @@ def people() -> list[dict[str, Any]]:
 
 
 def _evaluation(
-    tmp_path: Path, people: list[Any], detections: dict[str, list[Any]], image_ids: list[int]
+    tmp_path: Path,
+    people: list[Any],
+    detections: dict[str, list[Any]],
+    image_ids: list[int],
+    fates: dict[str, dict[int, Fates]] | None = None,
 ) -> Evaluation:
     crowd = coco_person(4, 99, 10.0, 0.0) | {"iscrowd": 1, "num_keypoints": 0}
     unlabelled = coco_person(4, 98, 20.0, 0.0) | {"num_keypoints": 0, "keypoints": [0] * 51}
@@ -35,7 +40,7 @@ def _evaluation(
     (tmp_path / "truth.json").write_text(json.dumps(content))
     truth = load_annotations(tmp_path / "truth.json")
     ap = {grouping: coco_metrics(truth, rows, image_ids) for grouping, rows in detections.items()}
-    return Evaluation(ap, detections, {}, image_ids, truth)
+    return Evaluation(ap, detections, {}, image_ids, truth, fates or {})
 
 
 def _found(people: list[dict[str, Any]]) -> list[dict[str, Any]]:
@@ -86,3 +91,14 @@ def test_only_images_that_were_looked_at_count(tmp_path: Path, people: list[dict
     table = diagnosis_table(parts).splitlines()
     assert table[2] == "| all | 2 | 2 | 0.000 | 0.000 | 0.000 | 1.000 | 0.000 | 0.000 |"
     assert table[3] == "| 1 person | 0 | 0 |  |  |  |  |  |  |"
+
+
+def test_fates_are_summed_over_the_images_of_each_kind(tmp_path: Path, people: list[dict[str, Any]]) -> None:
+    nobody: dict[str, list[Any]] = {grouping: [] for grouping in GROUPINGS}
+    each = {1: Fates(5, 2, 3), 2: Fates(9, 1, 4, 3, 1), 3: Fates(20, 0, 20), 4: Fates(7, 7), 5: Fates()}
+    summed = sum_fates(_evaluation(tmp_path, people, nobody, [*IMAGES], {"hgg": each}))["hgg"]
+    assert summed["all"] == Fates(41, 10, 27, 3, 1)
+    assert summed["1 person"] == each[4]
+    assert summed["2 or 3 people"] == Fates(14, 3, 7, 3, 1)
+    assert summed["4 or more people"] == each[3]
+    assert summed["several people, boxes overlap below 0.1"] == each[1]

@@ -3,20 +3,24 @@
 import json
 import logging
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import pytest
+import torch
 
 from evaluation_cases import PerfectModel, make_records, write_coco
-from hgg.config import ModelConfig
+from hgg.config import InferenceConfig, ModelConfig
+from hgg.model import HGG
 from hgg.poses import Poses
+from hgg.predictor import Predictor
 from hgg.skeleton import NUM_JOINTS
 from pipeline import evaluate
 from pipeline.command import UserError
 from pipeline.config import RunConfig
-from pipeline.detections import write_detections
+from pipeline.detections import coco_rows, write_detections
 from pipeline.evaluate import GROUPINGS, Evaluation, Grouping, evaluate_model, true_people
+from pipeline.jpeg import decode_picture
 from pipeline.metrics import Detection, coco_metrics
 from pipeline.pictures import Gallery
 from pipeline.shards import read_records
@@ -147,11 +151,19 @@ def test_progress_is_logged_with_rate_and_time_left(
 
 def test_true_people_are_padded_to_the_fullest_image(split: Split) -> None:
     records = list(read_records(split.records))[1:4]
-    targets = true_people(records, np.stack([np.eye(2, 3)] * 3), 32)
+    targets = true_people(records, np.stack([np.eye(2, 3)] * 3), [[32, 32]] * 3)
     assert targets.joints.shape == (3, 2, NUM_JOINTS, 3)
     assert (targets.areas > 0).sum(dim=1).tolist() == [0, 2, 2]
     assert targets.mask.shape == (3, 32, 32)
-    assert true_people(records[:1], np.eye(2, 3)[None], 32).joints.shape == (1, 0, NUM_JOINTS, 3)
+    # Maps of several sizes: a mask is as large as the largest, and 0 where its image has no cells.
+    wide = true_people(records, np.stack([np.eye(2, 3)] * 3), [[40, 20], [60, 40], [32, 24]])
+    assert wide.mask.shape == (3, 40, 60)
+    assert wide.mask[0, :20, :40].all()
+    assert wide.mask.sum().item() == 40 * 20 + 60 * 40 + 32 * 24
+    # The person from x = 120 to 160 and y = 30 to 110, cells 29.6 to 39.6, needs 40 columns.
+    assert targets.joints[1, 1, :, 2].sum() < NUM_JOINTS
+    assert wide.joints[1, 1, :, 2].all()
+    assert true_people(records[:1], np.eye(2, 3)[None], [[32, 32]]).joints.shape == (1, 0, NUM_JOINTS, 3)
 
 
 def test_every_image_is_offered_for_pictures(split: Split) -> None:
@@ -162,3 +174,38 @@ def test_every_image_is_offered_for_pictures(split: Split) -> None:
     assert gallery.shown[0].image_id == 40
     assert list(gallery.shown[0].people) == list(GROUPINGS)
     assert len(gallery.shown[0].people["ae"].score) == 2
+
+
+def test_images_are_shown_as_the_settings_say(split: Split) -> None:
+    torch.manual_seed(0)
+    candidates = {"threshold": 0.0}
+    model = HGG(ModelConfig.model_validate({"network": NETWORK, "candidates": candidates}))
+    records = list(read_records(split.records))
+    for inference in (InferenceConfig(flip=True, scales=(1.0, 0.5)), InferenceConfig(resize="short")):
+        found = evaluate_model(
+            model, split.records, split.annotations, batch_size=2, groupings=("hgg",), inference=inference
+        )
+        predictor = Predictor(model, inference=inference)
+        images = [decode_picture(record["jpeg"]) for record in records]
+        people = [
+            *predictor.predict(images[:2]),
+            *predictor.predict(images[2:4]),
+            *predictor.predict(images[4:]),
+        ]
+        pairs = zip(records, people, strict=True)
+        expected = [row for record, poses in pairs for row in coco_rows(record["image_id"], poses)]
+        assert len(expected) > 5
+        assert _plain(found.detections["hgg"]) == _plain(expected)
+        plain = evaluate_model(model, split.records, split.annotations, batch_size=2, groupings=("hgg",))
+        assert _plain(plain.detections["hgg"]) != _plain(expected)
+
+
+def _plain(rows: list[Detection]) -> list[Any]:
+    return [row | {"keypoints": row["keypoints"].tolist()} for row in rows]
+
+
+def test_all_groupings_take_maps_of_several_shapes(split: Split) -> None:
+    model = HGG(ModelConfig.model_validate({"network": NETWORK, "candidates": {"threshold": 0.0}}))
+    inference = InferenceConfig(resize="short", flip=True)
+    found = evaluate_model(model, split.records, split.annotations, batch_size=2, inference=inference)
+    assert list(found.ap) == [*GROUPINGS]

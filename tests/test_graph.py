@@ -1,10 +1,13 @@
 """Node features and the graphs of Fig. 4a, by hand."""
 
+from typing import get_args
+
+import pytest
 import torch
 
 from candidate_cases import make_candidates
 from hgg.graph import FEATURES_BESIDE_VISUAL, joined_types, keypoint_graph, node_features
-from hgg.skeleton import NUM_JOINTS, graph_links
+from hgg.skeleton import FLIP_INDEX, NUM_JOINTS, GraphName, graph_links
 
 NOSE, HIP, ANKLE = 0, 11, 16
 FULL = joined_types("full")
@@ -12,8 +15,9 @@ FULL = joined_types("full")
 
 def test_node_features() -> None:
     candidates = make_candidates([(HIP, 0.5, 1.5, 8, 4), (ANKLE, 0.4, -2.0, 0, 31)])
-    visual = torch.tensor([[[0.25, -0.5], [3.0, 4.0]]])
-    features = node_features(candidates._replace(visual=visual), side=32)
+    visual = torch.tensor([[[[0.25, -0.5]], [[3.0, 4.0]]]])
+    # x and y are divided by the longer side, 32 cells.
+    features = node_features(candidates._replace(visual=visual, size=torch.tensor([[20, 32]])))
     assert features.shape == (1, 2, FEATURES_BESIDE_VISUAL + 2)
     first, second = features[0]
     assert first[:3].tolist() == [1.5, 0.25, -0.5]
@@ -59,3 +63,28 @@ def test_joined_types_are_the_links_both_ways() -> None:
     assert torch.equal(joined, joined.T)
     assert {(a, b) for a, b in joined.nonzero().tolist() if a < b} == graph_links("extended")
     assert torch.equal(FULL, ~torch.eye(NUM_JOINTS, dtype=torch.bool))
+
+
+def test_a_node_of_the_second_view_is_described_as_it_looks_in_the_mirror() -> None:
+    candidates = make_candidates([(HIP, 0.5, 1.5, 8, 4), (NOSE, 0.4, -2.0, 0, 9)])
+    candidates = candidates._replace(
+        tag=torch.tensor([[[1.5, -4.0], [-2.0, 7.0]]]),
+        visual=torch.tensor([[[[0.25], [0.5]], [[3.0], [4.0]]]]),
+        size=torch.tensor([[20, 10]]),
+    )
+    first, second = node_features(candidates, view=1)[0]
+    assert first[:2].tolist() == [-4.0, 0.5]
+    assert first[2:-2].nonzero().flatten().tolist() == [HIP + 1]  # the right hip
+    torch.testing.assert_close(first[-2:], torch.tensor([11 / 20, 4 / 20]))
+    assert second[:2].tolist() == [7.0, 4.0]
+    assert second[2:-2].nonzero().flatten().tolist() == [NOSE]
+    torch.testing.assert_close(second[-2:], torch.tensor([19 / 20, 9 / 20]))
+    plain = node_features(candidates)[0]
+    assert plain[0, :2].tolist() == [1.5, 0.25]
+
+
+@pytest.mark.parametrize("graph", get_args(GraphName))
+def test_every_graph_is_its_own_mirror_image(graph: GraphName) -> None:
+    joined = joined_types(graph)
+    flip = torch.tensor(FLIP_INDEX)
+    assert joined[flip][:, flip].equal(joined)

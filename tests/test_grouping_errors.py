@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 from hgg.clusters import LEFT_OUT
 from hgg.labels import BACKGROUND, IGNORED
-from pipeline.grouping_errors import Fates, count_fates
+from pipeline.grouping_errors import Fates, count_fates, fate_table
 
 
 def _fates(labels: list[int], members: list[int], labelled: int) -> Fates:
@@ -49,6 +49,23 @@ def test_no_candidates() -> None:
 
 def test_fates_add_up() -> None:
     assert Fates(5, 2, 3) + Fates(4, 1, 1, 1, 1, 7) == Fates(9, 3, 4, 1, 1, 7)
+
+
+def test_the_table_has_numbers_and_shares() -> None:
+    fates = {
+        "ae": {"all": Fates(8, 2, 3, 2, 1, 4), "1 person": Fates()},
+        "hgg": {"all": Fates(8, 2, 6, 0, 0, 0), "1 person": Fates()},
+        "oracle": {"all": Fates(8, 2, 6), "1 person": Fates()},
+    }
+    lines = fate_table(fates).splitlines()
+    assert lines[0].startswith(
+        "| | keypoints | missing | AE right | AE split | AE mixed | AE background | HGG right"
+    )
+    assert lines[2] == (
+        "| all | 8 | 2 (25.0%) | 3 (37.5%) | 2 (25.0%) | 1 (12.5%) | 4 (50.0%) | "
+        "6 (75.0%) | 0 (0.0%) | 0 (0.0%) | 0 (0.0%) |"
+    )
+    assert lines[3] == "| 1 person | 0 | 0 | 0 | 0 | 0 | 0 | 0 | 0 | 0 | 0 |"
 
 
 @given(st.lists(st.tuples(st.integers(-2, 3), st.integers(-1, 4)), max_size=20))

@@ -173,7 +173,16 @@ def _jittered(targets: Targets, copies: int, jitter: float, seed: int) -> Candid
     score = torch.ones(1, len(kind))
     side = targets.mask.shape[-1]
     cell = xy.round().long().clamp(0, side - 1)
-    return Candidates(cell[None], xy[None], kind[None], score, score, torch.zeros(1, len(kind), 0), valid)
+    return Candidates(
+        cell=cell[None],
+        xy=xy[None],
+        kind=kind[None],
+        score=score,
+        tag=score[..., None],
+        visual=torch.zeros(1, len(kind), 1, 0),
+        valid=valid,
+        size=torch.tensor([[side, side]]),
+    )
 
 
 def _hungarian(candidates: Candidates, targets: Targets) -> torch.Tensor:

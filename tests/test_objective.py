@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from core_cases import CELLS, EQUAL, make_images, make_targets, tiny_model
+from core_cases import EQUAL, make_images, make_targets, tiny_model
 from hgg.candidates import find_candidates
 from hgg.config import LossConfig
 from hgg.hourglass import Maps
@@ -199,7 +199,7 @@ def test_confidence_is_the_macro_nodes_probability_at_the_persons_id() -> None:
     maps = model(make_images(2))
     candidates = find_candidates(maps.heatmaps[-1], maps.tags[-1], maps.visual, model.config.candidates)
     clusters = model.group(candidates)
-    final = model.grouping(candidates, CELLS)
+    final = model.grouping(candidates)
     for node, logit in zip(final.final_node.tolist(), final.final.logit, strict=True):
         image, person = divmod(node, candidates.kind.shape[1])
         assert (clusters.member[image] == person).sum() >= 2

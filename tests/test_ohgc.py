@@ -40,7 +40,7 @@ class Ruler(EdgeDiscriminator):
         super().__init__(GroupingConfig())
 
     def forward(self, first_EH: Tensor, second_EH: Tensor) -> Tensor:
-        return 2 - (first_EH - second_EH).abs().sum(1)
+        return 2 - (first_EH - second_EH).abs().sum(-1)
 
 
 class Doubler(MacroDiscriminator):
@@ -50,7 +50,7 @@ class Doubler(MacroDiscriminator):
         super().__init__(GroupingConfig())
 
     def forward(self, feature_MH: Tensor) -> Tensor:
-        return 2 * feature_MH.sum(1)
+        return 2 * feature_MH.sum(-1)
 
 
 def _run(
@@ -66,7 +66,7 @@ def _run(
         places[image, : len(kinds)] = torch.tensor(place)
         labels[image, : len(kinds)] = torch.tensor(label)
     return cluster(
-        places.view(-1, 1),
+        places.view(-1, 1, 1),
         keypoint_graph(candidates, joined_types("full")),
         candidates,
         Ruler(),
@@ -258,9 +258,29 @@ def test_no_edge_is_one_round_without_verdicts() -> None:
 
 def test_aggregation_is_the_mean_of_the_members() -> None:
     embedding = torch.tensor([[1.0, 2.0], [3.0, 4.0], [5.0, 9.0], [7.0, 1.0]], requires_grad=True)
-    feature = aggregate(embedding, torch.tensor([0, 1, 0, 0]))
+    feature = aggregate(embedding[:, None], torch.tensor([0, 1, 0, 0]))[:, 0]
     torch.testing.assert_close(feature, torch.tensor([[13 / 3, 4.0], [3.0, 4.0], [0.0, 0.0], [0.0, 0.0]]))
     feature[0].sum().backward()
     torch.testing.assert_close(
         embedding.grad, torch.tensor([[1 / 3] * 2, [0.0] * 2, [1 / 3] * 2, [1 / 3] * 2])
     )
+
+
+def test_logits_are_averaged_over_views_before_each_matching() -> None:
+    # Places in the photograph, and in its mirror image: 0-1 are near in the one and far in the other, mean
+    # logit (1 - 3) / 2; 1-2 and 0-2 the other way round.
+    candidates = make_candidates([(NOSE, 0.5, 0.0, 0, 0), (HIP, 0.5, 0.0, 0, 0), (KNEE, 0.5, 0.0, 0, 0)])
+    places = torch.tensor([[0.0, 0.0], [1.0, 5.0], [2.5, 3.5]])[..., None]
+    hierarchy = cluster(
+        places,
+        keypoint_graph(candidates, joined_types("full")),
+        candidates,
+        Ruler(),
+        Doubler(),
+        GroupingConfig(),
+    )
+    assert _edges(hierarchy, 0) == {(0, 1): (-1.0, None), (0, 2): (-1.0, None), (1, 2): (0.5, None)}
+    assert hierarchy.member.tolist() == [[0, 1, 1]]
+    # The pair is at 1.75 in one view and 4.25 in the other; its logit is the mean of 3.5 and 8.5.
+    assert _said(hierarchy.final) == [(6.0, None)]
+    assert _edges(hierarchy, 1) == {(0, 1): (2 - (1.75 + 4.25) / 2, None)}

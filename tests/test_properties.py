@@ -16,7 +16,6 @@ from hgg.labels import BACKGROUND, IGNORED
 from hgg.model import Grouping
 from hgg.ohgc import Hierarchy
 
-SIDE = 16
 CUTS = st.sampled_from([0.0, 0.3, 0.5, 0.7])
 
 
@@ -44,7 +43,7 @@ def _clusters(hierarchy: Hierarchy) -> Clusters:
 
 @torch.no_grad()
 def _run(grouping: Grouping, *images: list[Row]) -> Hierarchy:
-    return grouping(_doubles(*images), SIDE)
+    return grouping(_doubles(*images))
 
 
 @settings(max_examples=60, deadline=None)
@@ -104,7 +103,7 @@ def test_taught_merges_give_the_labelled_people(rows: list[Row], data: st.DataOb
     label_BN = torch.full_like(candidates.kind, BACKGROUND)
     label_BN[0, : len(rows)] = torch.tensor(labels, dtype=torch.int64)
     with torch.no_grad():
-        hierarchy = _grouping(seed)(candidates, SIDE, label_BN, torch.tensor([True]))
+        hierarchy = _grouping(seed)(candidates, label_BN, torch.tensor([True]))
     parts = [
         index if label < 0 else -1 - label for index, label in enumerate(labels)
     ]  # marked ones stay alone

@@ -68,6 +68,19 @@ def test_paths_become_absolute_where_the_command_is_typed(
         ("network.norm=layer", "network.norm=layer: input should be 'batch', 'group' or 'none'"),
         ("data.scale_min=3", "data: scale_min=3.0 is above scale_max=1.25"),
         ("train.num_workers=3", "pretrain.batch_size=32 does not divide by train.num_workers=3"),
+        (
+            "inference.scales=[0]",
+            "inference: scales=[0.0]: each must be a number above 0, as in [0.5, 1.0, 2.0]",
+        ),
+        ("inference.scales=[1,-2]", "inference: scales=[1.0, -2.0]: each must be a number above 0"),
+        ("inference.scales=[1,.inf]", "inference: scales=[1.0, inf]: each must be a number above 0"),
+        ("inference.scales=[]", "inference: scales=[]: 1.0 must be among them, as tags are read there"),
+        ("inference.scales=[0.5,2]", "inference: scales=[0.5, 2.0]: 1.0 must be among them"),
+        ("inference.scales=[1,2,1]", "inference: scales=[1.0, 2.0, 1.0]: name each scale once"),
+        ("inference.scales=[1,big]", "inference.scales[1]=big: input should be a valid number"),
+        ("inference.scales=[true]", "inference.scales=[True]: must be a number, not true or false"),
+        ("inference.scales=0", "inference.scales=0: input should be a valid tuple"),
+        ("inference.resize=both", "inference.resize=both: input should be 'long' or 'short'"),
         ("data.views", "data.views: write settings as key.sub=value"),
         ("data.views=[1", "data.views=[1: not a YAML value: "),
         ("data.views=${nothing}", "data.views: Interpolation key 'nothing' not found"),
@@ -144,6 +157,7 @@ def test_printed_configuration_reads_back_as_it_was(tmp_path: Path) -> None:
         "data.root='a folder: with, $signs #1'",
         "evaluate.checkpoint=x.pt",
         "data.seed=-3",
+        "inference.scales=[2,1,1e-5]",
     ]
     config = load_config([], overrides)
     path = tmp_path / "config.yaml"
@@ -197,3 +211,14 @@ def test_coco_is_the_paper() -> None:
     assert loss.heatmap_foreground_weight == 0.0
     assert (config.pretrain.lr, config.joint.lr, config.pretrain.batch_size) == (2e-4, 2e-4, 32)
     assert config.data.sigma == config.network.output_size / 64
+
+
+def test_a_mistake_inside_a_list_hides_no_other_and_names_its_file(tmp_path: Path) -> None:
+    text = _mistake(tmp_path, "inference: {scales: [a, 1, b]}\n", "data.sigma=-1", "train.num_workers=3")
+    assert text.replace(", unable to parse string as a number", "").splitlines() == [
+        "4 mistakes in the configuration:",
+        "  data.sigma=-1: input should be greater than 0",
+        "  some.yaml: inference.scales[0]=a: input should be a valid number",
+        "  some.yaml: inference.scales[2]=b: input should be a valid number",
+        "  pretrain.batch_size=32 does not divide by train.num_workers=3",
+    ]
