@@ -63,7 +63,7 @@ def test_the_command_leaves_results_files_pictures_and_a_run_in_mlflow(
     assert [row["images"] for row in results["diagnosis"]][:4] == [3, 1, 1, 0]
     assert results["diagnosis"][0]["oracle"] == results["ap"]["oracle"]["AP"]
     diagnosis = (folder / "diagnosis.md").read_text()
-    assert diagnosis.count("\n| ") == 2 * 8 + 1 + 2 - 1  # kinds of image in two tables; sizes; heads
+    assert diagnosis.count("\n| ") == 9 + 1 + 7  # parts of the first table; head and kinds of the second
     assert results["fates"]["oracle"]["all"]["keypoints"] == 3 * 17
     assert results["runtime"]["images"] == 3
     assert sum(results["runtime"]["median_ms"].values()) > 0
