@@ -7,7 +7,7 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from pipeline.command import run_job
+from pipeline.command import UserError, run_job
 from pipeline.config import RunConfig
 
 
@@ -15,7 +15,7 @@ def main(config: RunConfig, arguments: argparse.Namespace) -> dict[str, Any]:
     """Write people.json and pictures/ into the output folder; returns their place and counts."""
     from hgg.predictor import Predictor
     from pipeline.coco import image_folder
-    from pipeline.predict import find_images, predict_images
+    from pipeline.predict import explain_images, explainable, find_images, predict_images
     from pipeline.trained import model_file, trained_model
 
     if arguments.source is None:
@@ -31,11 +31,16 @@ def main(config: RunConfig, arguments: argparse.Namespace) -> dict[str, Any]:
     )
     out = arguments.out or config.outputs / "predict"
     predictor = Predictor(model, inference=config.inference)
+    if arguments.labels is not None and not arguments.explain:
+        raise UserError(f"--labels={arguments.labels}: only --explain looks at labels: add it")
+    explained = explainable(predictor, images, arguments.labels) if arguments.explain else {}
     counts = predict_images(predictor, images, out, batch_size=config.evaluate.batch_size)
+    explain_images(predictor, explained, out / "explained")
     return {
         "source": str(source),
         "people_file": str(out / "people.json"),
         "pictures": str(out / "pictures"),
+        **({"explained": str(out / "explained")} if explained else {}),
     } | counts
 
 
@@ -47,6 +52,18 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--out", type=Path, help="folder to write to; by default {run_root}/{trial}/predict")
     parser.add_argument(
         "--checkpoint", type=Path, help="model; by default evaluate.checkpoint or the best joint one"
+    )
+    parser.add_argument(
+        "--explain",
+        action="store_true",
+        help="also write each image's grouping round by round: a strip (.rounds.png) and a page to open in a "
+        "browser (.html), in the output folder's explained/",
+    )
+    parser.add_argument(
+        "--labels",
+        type=Path,
+        metavar="FILE",
+        help="COCO keypoint annotation file of the images, for the oracle's grouping on the page",
     )
 
 

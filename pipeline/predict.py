@@ -3,18 +3,21 @@
 import logging
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from hgg.config import InferenceConfig
 from hgg.draw import draw_poses
 from hgg.poses import Poses
 from hgg.predictor import Predictor
 from hgg.skeleton import JOINTS, LIMBS
+from pipeline.coco import CocoImage
 from pipeline.command import UserError
 from pipeline.detections import PERSON
+from pipeline.explain import explain, read_labels
 from pipeline.files import write_json
 from pipeline.jpeg import decode_picture
 from pipeline.pictures import write_picture
@@ -42,6 +45,37 @@ def find_images(source: Path) -> list[Path]:
     if not images:
         raise UserError(f"{source}: no image in this folder (looked for {', '.join(SUFFIXES)})")
     return images
+
+
+def explainable(
+    predictor: Predictor, images: list[Path], labels: Path | None
+) -> dict[Path, CocoImage | None]:
+    """The images with their labels, None without a file of them, before anything is written.
+
+    Args:
+        labels: COCO keypoint annotation file, whose images are found by their file names.
+
+    Raises:
+        UserError: settings without rounds to show, labels that are missing, or an image that is not in them.
+    """
+    if predictor.model.config.grouping.decoder != "hgg":
+        raise UserError("--explain: grouping.decoder=associative has no rounds to show: set it to hgg")
+    if predictor.inference != InferenceConfig(resize=predictor.inference.resize):
+        raise UserError("--explain shows one plain view: set inference.flip=false, inference.scales=[1.0]")
+    if labels is None:
+        return dict.fromkeys(images)
+    known = read_labels(labels)
+    unknown = [path.name for path in images if path.name not in known]
+    if unknown:
+        raise UserError(f"--labels={labels}: no image {unknown[0]} in it: give its labels, or leave them out")
+    return {path: known[path.name] for path in images}
+
+
+def explain_images(predictor: Predictor, images: Mapping[Path, CocoImage | None], folder: Path) -> None:
+    """Write a strip and a page of each image's grouping into a folder; images and labels of `explainable`."""
+    names = _picture_names([*images])
+    for (path, label), name in zip(images.items(), names, strict=True):
+        explain(predictor, _read(path), Path(name).stem, folder, label)
 
 
 def predict_images(predictor: Predictor, images: list[Path], out: Path, *, batch_size: int) -> dict[str, int]:

@@ -1,0 +1,100 @@
+"""The grouping as plain values and as a strip, on rounds written out by hand."""
+
+import numpy as np
+import pytest
+import torch
+
+from hgg.draw import COLOURS, TITLE_HEIGHT
+from hgg.draw_rounds import GREY, draw_strip
+from hgg.explain import Edge, Node, Step, explain_rounds, sources
+from hgg.ohgc import Hierarchy, Round, Verdicts
+from hgg.poses import Poses
+from hgg.skeleton import NUM_JOINTS
+
+# Nose, left eye, right eye of one person; nose of another.
+NODES = [Node(0, 40.0, 30.0, 0.9, 0.1), Node(1, 60.0, 30.0, 0.8, 0.2), Node(2, 20.0, 50.0, 0.7, 0.3)]
+NODES += [Node(0, 90.0, 90.0, 0.6, 5.0)]
+
+
+def _logit(probability: float) -> float:
+    return float(np.log(probability / (1 - probability)))
+
+
+def _verdicts(*probabilities: float) -> Verdicts:
+    logit = torch.tensor([_logit(p) for p in probabilities])
+    zeros = torch.zeros(len(probabilities))
+    return Verdicts(zeros.long(), logit, zeros, zeros.bool())
+
+
+def _round(
+    pairs: list[tuple[int, int]], probabilities: list[float], merged: list[int], macros: list[float]
+) -> Round:
+    chosen = torch.tensor([place in merged for place in range(len(pairs))])
+    ends = torch.tensor(pairs).reshape(-1, 2).T
+    return Round(ends, chosen, _verdicts(*probabilities), _verdicts(*macros))
+
+
+@pytest.fixture
+def hierarchy() -> Hierarchy:
+    """Nose and left eye merge, then the right eye joins them; a third round merges nothing."""
+    rounds = [
+        _round([(0, 1), (0, 2), (1, 2), (1, 3)], [0.9, 0.8, 0.3, 0.25], [0], [0.75]),
+        _round([(0, 2), (2, 3)], [0.7, 0.1], [0], [0.6]),
+        _round([], [], [], []),
+    ]
+    return Hierarchy(rounds, torch.tensor([[0, 0, 0, 3]]), torch.tensor([0]), _verdicts(0.6))
+
+
+def test_rounds_say_what_merged_and_why_the_others_did_not(hierarchy: Hierarchy) -> None:
+    first, second = explain_rounds(hierarchy, 4, 0.5)
+    assert [(edge.first, edge.second, edge.outcome) for edge in first.edges] == [
+        (0, 1, "merged"),
+        (0, 2, "matched elsewhere"),
+        (1, 2, "below the cut"),
+        (1, 3, "below the cut"),
+    ]
+    assert [edge.probability for edge in first.edges] == pytest.approx([0.9, 0.8, 0.3, 0.25])
+    assert first.member == [0, 0, 2, 3]
+    assert first.verdicts == pytest.approx({0: 0.75})
+    assert second.member == [0, 0, 0, 3]
+    assert second.verdicts == pytest.approx({0: 0.6})
+
+
+def test_without_candidates_or_edges_there_is_no_round() -> None:
+    nothing = Hierarchy([_round([], [], [], [])], torch.zeros(1, 1), torch.tensor([]), _verdicts())
+    assert explain_rounds(nothing, 0, 0.5) == []
+
+
+def test_keypoints_name_the_candidate_that_they_are() -> None:
+    keypoints = np.zeros((2, NUM_JOINTS, 3), np.float32)
+    keypoints[0, 0] = 40.0, 30.0, 0.9
+    keypoints[0, 1] = 61.0, 30.0, 0.2  # filled in beside the candidate
+    keypoints[1, 0] = 90.0, 90.0, 0.6
+    found = sources(Poses(keypoints, np.ones(2, np.float32)), NODES)
+    assert (found[0, 0], found[1, 0]) == (0, 3)
+    assert (found >= 0).sum() == 2
+
+
+def test_strip_has_a_panel_a_round_and_draws_its_merges_dashed() -> None:
+    steps = [
+        Step([Edge(0, 1, 0.9, "merged"), Edge(1, 2, 0.3, "below the cut")], [0, 0, 2, 3], {0: 0.75}),
+        Step([Edge(0, 2, 0.7, "merged")], [0, 0, 0, 3], {0: 0.6}),
+    ]
+    nobody = Poses(np.zeros((0, NUM_JOINTS, 3), np.float32), np.zeros(0, np.float32))
+    strip = draw_strip(np.zeros((50, 100, 3), np.uint8), NODES[:3] + NODES[3:], steps, nobody, long_side=400)
+    assert strip.shape == (200 + TITLE_HEIGHT, 4 * 400, 3)
+    panels = np.split(strip[TITLE_HEIGHT:], 4, axis=1)
+    row = 121  # of the nose and the left eye, four times as large
+    between = slice(175, 230)
+
+    def coloured(panel: np.ndarray) -> float:
+        return float((panel[row, between] == COLOURS[0]).all(axis=-1).mean())
+
+    assert coloured(panels[0]) == 0
+    assert 0.2 < coloured(panels[1]) < 0.8  # dashes
+    assert coloured(panels[2]) == 1  # merged before
+    assert coloured(panels[3]) == 0
+    # The right eye is grey until it merges, in the second round.
+    eye = slice(190, 200), slice(76, 88)
+    assert (panels[1][eye] == GREY).all(axis=-1).any()
+    assert not (panels[2][eye] == GREY).all(axis=-1).any()
