@@ -11,9 +11,18 @@ from pipeline.command import run_job
 from pipeline.config import RunConfig
 
 
-def main(config: RunConfig, _: argparse.Namespace) -> dict[str, Any]:
-    """Evaluate and print the table; result files and pictures are in the run root's evaluate/."""
+def main(config: RunConfig, arguments: argparse.Namespace) -> dict[str, Any]:
+    """Evaluate and print the table; result files and pictures are in the run root's evaluate/.
+
+    With --submission only write the result file that COCO's server takes.
+    """
     # Imported here so that --help answers at once.
+    if arguments.submission is not None:
+        from pipeline.submission import predict_submission
+
+        pictures = arguments.pictures or config.data.root / "test2017"
+        return predict_submission(config, arguments.submission, pictures, arguments.grouping)
+
     from pipeline.detections import table
     from pipeline.run_evaluate import run_evaluation
     from pipeline.runtime import runtime_table
@@ -25,5 +34,24 @@ def main(config: RunConfig, _: argparse.Namespace) -> dict[str, Any]:
     return results
 
 
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """What evaluate takes beside the settings."""
+    parser.add_argument(
+        "--submission",
+        type=Path,
+        metavar="FILE",
+        help="COCO's image_info_test-dev2017.json: instead of scoring, write the result file for its server",
+    )
+    parser.add_argument(
+        "--pictures",
+        type=Path,
+        metavar="FOLDER",
+        help="folder of the submission's images; by default {data.root}/test2017",
+    )
+    parser.add_argument(
+        "--grouping", choices=("hgg", "ae"), default="hgg", help="of the submission; by default hgg"
+    )
+
+
 if __name__ == "__main__":
-    run_job(main, name="evaluate", description=__doc__ or "")
+    run_job(main, name="evaluate", description=__doc__ or "", add_arguments=add_arguments)
