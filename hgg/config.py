@@ -95,6 +95,8 @@ class GroupingConfig(Settings):
     """Layers of the interaction network (Fig. 3: 3)."""
     graph: GraphName = "full"
     """Joint types that an edge may join (Fig. 4a): full, extended, bypass, tree."""
+    score_feature: bool = False
+    """Whether the heatmap's value is one of a node's features, beside the paper's; without a gradient."""
     dropout: float = Field(0.2, ge=0.0, lt=1.0)
     """Dropout inside the perceptrons."""
     proximity: Literal["edge", "distance"] = "edge"

@@ -13,7 +13,7 @@ from hgg.skeleton import FLIP_INDEX, NUM_JOINTS, GraphName, graph_links
 FEATURES_BESIDE_VISUAL = 1 + NUM_JOINTS + 2  # tag, one-hot type, x and y
 
 
-def node_features(candidates: Candidates, view: int = 0) -> Tensor:
+def node_features(candidates: Candidates, view: int = 0, *, score: bool = False) -> Tensor:
     """Features of the nodes: tag, relational feature, one-hot type, position (section 3.1).
 
     A node of view 1 is described as it looks in the mirrored photograph, where the network read its tag and
@@ -23,9 +23,10 @@ def node_features(candidates: Candidates, view: int = 0) -> Tensor:
     Args:
         candidates: nodes; x and y are divided by the longer side of their image's map.
         view: which of the T views.
+        score: whether the heatmap's value is a feature too, the last one (`GroupingConfig.score_feature`).
 
     Returns:
-        (B, N, 1 + V + J + 2) float32.
+        (B, N, 1 + V + J + 2) float32, one more with the score.
     """
     kind_BN, xy_BN2 = candidates.kind, candidates.xy
     if view == 1:
@@ -34,10 +35,8 @@ def node_features(candidates: Candidates, view: int = 0) -> Tensor:
         xy_BN2 = torch.stack((last_B1 - xy_BN2[..., 0], xy_BN2[..., 1]), dim=-1)
     kind_BNJ = F.one_hot(kind_BN, NUM_JOINTS).to(candidates.tag.dtype)
     side_B11 = candidates.size.amax(dim=1)[:, None, None]
-    return torch.cat(
-        (candidates.tag[..., view, None], candidates.visual[:, :, view], kind_BNJ, xy_BN2 / side_B11),
-        dim=-1,
-    )
+    features = [candidates.tag[..., view, None], candidates.visual[:, :, view], kind_BNJ, xy_BN2 / side_B11]
+    return torch.cat([*features, candidates.score[..., None]] if score else features, dim=-1)
 
 
 def joined_types(graph: GraphName) -> Tensor:

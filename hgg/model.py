@@ -23,7 +23,8 @@ class Grouping(nn.Module):
     def __init__(self, config: GroupingConfig, visual_dim: int) -> None:
         super().__init__()
         self.config = config
-        self.interaction = Interaction(FEATURES_BESIDE_VISUAL + visual_dim, config)
+        features = FEATURES_BESIDE_VISUAL + visual_dim + int(config.score_feature)
+        self.interaction = Interaction(features, config)
         self.edge = EdgeDiscriminator(config) if config.proximity == "edge" else EmbeddingDistance()
         self.macro = MacroDiscriminator(config)
         self.joined_JJ: Tensor
@@ -46,7 +47,9 @@ class Grouping(nn.Module):
         """
         pairs_2E = keypoint_graph(candidates, self.joined_JJ)
         embeddings = [
-            self.interaction(node_features(candidates, view).flatten(0, 1), pairs_2E)
+            self.interaction(
+                node_features(candidates, view, score=self.config.score_feature).flatten(0, 1), pairs_2E
+            )
             for view in range(candidates.tag.shape[-1])
         ]
         return torch.stack(embeddings, dim=1), pairs_2E

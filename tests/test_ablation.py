@@ -40,6 +40,7 @@ CHANGES: dict[str, dict[str, Any]] = {
     "extended": {"grouping.graph": "extended"},
     "full": {},
     "graclus": {"grouping.matching": "graclus"},
+    "ours": {"grouping.score_feature": True},
 }
 MODEL_OF = {"2": "1", "10": "9", "full": "9", "graclus": "9"}
 

@@ -28,6 +28,13 @@ def test_node_features() -> None:
     assert second[-2:].tolist() == [0.0, 31 / 32]
 
 
+def test_the_score_is_a_feature_where_asked_for() -> None:
+    candidates = make_candidates([(HIP, 0.5, 1.5, 8, 4), (ANKLE, 0.25, -2.0, 0, 31)])
+    plain, scored = node_features(candidates), node_features(candidates, score=True)
+    assert torch.equal(scored[..., :-1], plain)
+    assert scored[0, :, -1].tolist() == [0.5, 0.25]
+
+
 def test_edges_join_valid_candidates_of_different_types_inside_one_image() -> None:
     candidates = make_candidates(
         [(NOSE, 0.9, 0.0, 0, 0), (NOSE, 0.8, 0.0, 4, 0), (HIP, 0.7, 0.0, 0, 4), (ANKLE, 0.6, 0.0, 0, 8)],

@@ -98,10 +98,11 @@ def test_a_discriminators_loss_alone_trains_the_whole_network(term: str) -> None
         {"graph": "tree"},
         {"proximity": "distance"},
         {"decoder": "associative"},
+        {"score_feature": True},
     ],
-    ids=lambda grouping: "-".join(*grouping.items()),
+    ids=lambda grouping: "-".join(map(str, *grouping.items())),
 )
-def test_every_variant_of_the_grouping_trains_whole(grouping: dict[str, str]) -> None:
+def test_every_variant_of_the_grouping_trains_whole(grouping: dict[str, Any]) -> None:
     model = tiny_model(grouping=grouping)
     hierarchies = _seen(model.grouping)
     kinds = _seen_candidates(model)
