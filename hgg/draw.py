@@ -13,20 +13,17 @@ from hgg.poses import Poses
 from hgg.skeleton import LIMBS
 
 COLOURS: tuple[tuple[int, int, int], ...] = (
-    (255, 64, 64),
-    (64, 160, 255),
-    (80, 220, 80),
-    (255, 170, 0),
-    (200, 90, 255),
-    (0, 225, 225),
-    (255, 105, 190),
-    (235, 235, 60),
-    (200, 150, 90),
-    (150, 160, 255),
-    (0, 180, 120),
+    (213, 94, 0),
+    (86, 180, 233),
+    (240, 228, 66),
+    (0, 158, 115),
+    (204, 121, 167),
+    (0, 114, 178),
+    (230, 159, 0),
     (255, 255, 255),
 )
-"""RGB by person, told apart on photographs; the thirteenth person has the first one's again."""
+"""RGB by person: the palette of Okabe and Ito (Color Universal Design, 2008), white in place of its black,
+told apart with red-green blindness too; the ninth person has the first one's again."""
 
 FONT = cv2.FONT_HERSHEY_SIMPLEX
 EDGE = (20, 20, 20)  # dark rim that sets lines and letters off from a bright image

@@ -1,6 +1,10 @@
 """What drawing promises: who is drawn, in which colour, where, and that any input is survived."""
 
+from itertools import combinations
+
+import cv2
 import numpy as np
+import pytest
 
 from hgg.draw import COLOURS, TITLE_HEIGHT, colours_like, draw_poses, side_by_side, stacked
 from hgg.poses import Poses
@@ -90,3 +94,25 @@ def test_panels_keep_their_pixels_under_a_title() -> None:
     assert row.shape == (200 + TITLE_HEIGHT, 600, 3)
     np.testing.assert_array_equal(row[TITLE_HEIGHT:, 300:], IMAGE)
     assert stacked([row, IMAGE]).shape[1] == 300
+
+
+# Machado, Oliveira and Fernandes (2009): linear RGB as seen without the middle, or the long, cones.
+DEUTERANOPIA = [
+    [0.367322, 0.860646, -0.227968],
+    [0.280085, 0.672501, 0.047413],
+    [-0.01182, 0.04294, 0.968881],
+]
+PROTANOPIA = [
+    [0.152286, 1.052583, -0.204868],
+    [0.114503, 0.786281, 0.099216],
+    [-0.003882, -0.048116, 1.051998],
+]
+
+
+@pytest.mark.parametrize("seen", [np.eye(3), DEUTERANOPIA, PROTANOPIA], ids=["all", "deutan", "protan"])
+def test_colours_are_told_apart_with_red_green_blindness(seen: np.ndarray) -> None:
+    linear = (np.array(COLOURS) / 255) ** 2.2
+    light = (np.array(seen) @ linear.T).T.clip(0, 1) ** (1 / 2.2)
+    lab = cv2.cvtColor(light.astype(np.float32)[None], cv2.COLOR_RGB2Lab)[0]
+    # CIE 1976: 2.3 is just noticeable side by side; thin lines on a photograph need several times that.
+    assert min(float(np.linalg.norm(one - other)) for one, other in combinations(lab, 2)) > 15
