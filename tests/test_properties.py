@@ -4,7 +4,7 @@ In float64, so that sums that another order rounds differently decide no tie.
 """
 
 import torch
-from hypothesis import given, settings
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from candidate_cases import Row, check_people, make_candidates, people_of, random_rows
@@ -16,6 +16,7 @@ from hgg.labels import BACKGROUND, IGNORED
 from hgg.model import Grouping
 from hgg.ohgc import Hierarchy
 
+ROUNDING = 1e-9  # of a logit in float64
 CUTS = st.sampled_from([0.0, 0.3, 0.5, 0.7])
 
 
@@ -46,6 +47,20 @@ def _run(grouping: Grouping, *images: list[Row]) -> Hierarchy:
     return grouping(_doubles(*images))
 
 
+def _tied(hierarchy: Hierarchy) -> bool:
+    """Whether in some round two edges of one macro-node have the same logit.
+
+    Random weights do that: where all ReLUs of a layer of the edge discriminator are off, its logit is constant.
+    """
+    for each in hierarchy.rounds:
+        ends_2E = each.pairs
+        shared_EE = (ends_2E[:, None, :, None] == ends_2E[None, :, None, :]).flatten(0, 1).any(dim=0)
+        equal_EE = (each.edges.logit[:, None] - each.edges.logit).abs() < ROUNDING
+        if (shared_EE & equal_EE).triu(diagonal=1).any():
+            return True
+    return False
+
+
 @settings(max_examples=60, deadline=None)
 @given(random_rows(), random_rows(), st.integers(0, 999), CUTS)
 def test_people_are_valid_and_rounds_end(first: list[Row], second: list[Row], seed: int, cut: float) -> None:
@@ -73,9 +88,12 @@ def test_rounds_never_exceed_their_limit(rows: list[Row], seed: int, most: int) 
 @settings(max_examples=60, deadline=None)
 @given(random_rows(), st.integers(0, 999), CUTS)
 def test_the_order_of_the_candidates_does_not_matter(rows: list[Row], seed: int, cut: float) -> None:
+    """Of candidates that the proximity tells apart: between equal ones the matching takes the first."""
     grouping = _grouping(seed, cut=cut)
     order = torch.randperm(len(rows)).tolist()
-    expected = people_of(_clusters(_run(grouping, rows)))
+    hierarchy = _run(grouping, rows)
+    assume(not _tied(hierarchy))
+    expected = people_of(_clusters(hierarchy))
     shuffled = people_of(_clusters(_run(grouping, [rows[index] for index in order])))
     assert {frozenset(order[index] for index in person) for person in shuffled} == expected
 
