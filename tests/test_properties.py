@@ -50,7 +50,7 @@ def _run(grouping: Grouping, *images: list[Row]) -> Hierarchy:
 def _tied(hierarchy: Hierarchy) -> bool:
     """Whether in some round two edges of one macro-node have the same logit.
 
-    Random weights do that: where all ReLUs of a layer of the edge discriminator are off, its logit is constant.
+    Random weights do that: where all ReLUs of a layer of the edge discriminator are off, logits are equal.
     """
     for each in hierarchy.rounds:
         ends_2E = each.pairs
