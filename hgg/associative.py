@@ -19,13 +19,13 @@ from scipy.optimize import linear_sum_assignment
 
 from hgg.candidates import Candidates
 from hgg.clusters import LEFT_OUT, Clusters
-from hgg.skeleton import AE_ORDER
+from hgg.skeleton import COCO, Skeleton
 
 ROUNDED_WEIGHT = 100.0  # AE: one unit of tag distance outweighs every score
 TIE_WEIGHT = 1e-3
 
 
-def group_associative(candidates: Candidates, tag_threshold: float) -> Clusters:
+def group_associative(candidates: Candidates, tag_threshold: float, skeleton: Skeleton = COCO) -> Clusters:
     """Group each image's candidates by their tags; inference only, on the CPU.
 
     The result does not depend on the order of the candidates.
@@ -34,6 +34,7 @@ def group_associative(candidates: Candidates, tag_threshold: float) -> Clusters:
         candidates: of a batch, on any device.
         tag_threshold: a candidate at this distance or further from a person's mean tag starts
             a new person (AE: 1).
+        skeleton: joint types, which are visited in its order.
 
     Returns:
         Clusters in which every valid candidate has a person; confidence is 1.
@@ -44,20 +45,25 @@ def group_associative(candidates: Candidates, tag_threshold: float) -> Clusters:
     for image, valid_N in enumerate(valid_BN):
         index = np.flatnonzero(valid_N)
         chosen = (part[image, index] for part in (cell_BN2, kind_BN, score_BN, tag_BNT))
-        member_BN[image, index] = index[_group_image(tag_threshold, *chosen)]
+        member_BN[image, index] = index[_group_image(tag_threshold, skeleton.order, *chosen)]
     member = torch.from_numpy(member_BN).to(candidates.kind.device)
     return Clusters(member, torch.ones_like(candidates.score))
 
 
 def _group_image(
-    tag_threshold: float, cell_N2: np.ndarray, kind_N: np.ndarray, score_N: np.ndarray, tag_NT: np.ndarray
+    tag_threshold: float,
+    kinds: tuple[int, ...],
+    cell_N2: np.ndarray,
+    kind_N: np.ndarray,
+    score_N: np.ndarray,
+    tag_NT: np.ndarray,
 ) -> np.ndarray:
     """Smallest candidate index of each candidate's person, for one image without padding."""
     score_N, tag_NT = score_N.astype(np.float64), tag_NT.astype(np.float64)
     # The highest first, and then by place: the order in which the candidates came has no say.
     order = np.lexsort((cell_N2[:, 0], cell_N2[:, 1], -score_N))
     people: list[list[int]] = []
-    for kind in AE_ORDER:
+    for kind in kinds:
         arrivals = order[kind_N[order] == kind]
         means = np.array([tag_NT[members].mean(axis=0) for members in people]).reshape(-1, tag_NT.shape[1])
         for arrival, person in zip(

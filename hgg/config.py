@@ -9,7 +9,7 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from hgg.skeleton import GraphName
+from hgg.skeleton import GraphName, Skeleton, SkeletonName, skeleton_named
 
 NUM_STRIDE = 4  # input pixels per output cell: the stem halves twice (AE, section 3.1)
 
@@ -144,6 +144,13 @@ class ModelConfig(Settings):
     network: NetworkConfig = NetworkConfig()
     candidates: CandidateConfig = CandidateConfig()
     grouping: GroupingConfig = GroupingConfig()
+    skeleton: SkeletonName = "coco"
+    """Joint types: coco (17), crowdpose (14)."""
+
+    @property
+    def joints(self) -> Skeleton:
+        """The skeleton that `skeleton` names."""
+        return skeleton_named(self.skeleton)
 
 
 class InferenceConfig(Settings):

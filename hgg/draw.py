@@ -10,7 +10,7 @@ import numpy as np
 from scipy.optimize import linear_sum_assignment
 
 from hgg.poses import Poses
-from hgg.skeleton import LIMBS
+from hgg.skeleton import COCO, Skeleton
 
 COLOURS: tuple[tuple[int, int, int], ...] = (
     (213, 94, 0),
@@ -43,6 +43,7 @@ def draw_poses(
     min_score: float = 0.1,
     scores: bool = True,
     colours: Sequence[int] | None = None,
+    skeleton: Skeleton = COCO,
 ) -> np.ndarray:
     """A copy of the image with people on it.
 
@@ -55,6 +56,7 @@ def draw_poses(
         min_score: people whose score is below are left out; most grew from one stray candidate.
         scores: whether each person's score is written beside it.
         colours: index into `COLOURS` of each person; by default in order.
+        skeleton: the people's joint types.
 
     Returns: RGB uint8, enlarged where the image is small.
     """
@@ -73,16 +75,18 @@ def draw_poses(
         # A pixel's centre stays its centre when the image grows.
         points_J2 = (joints_J3[:, :2] + 0.5) * enlarge - 0.5
         colour = COLOURS[chosen[person] % len(COLOURS)]
-        _draw_person(canvas, points_J2, seen, colour)
+        _draw_person(canvas, points_J2, seen, colour, skeleton)
         if scores:
             _write_score(canvas, f"{poses.score[person]:.2f}", points_J2[seen], colour)
     return canvas
 
 
-def _draw_person(canvas: np.ndarray, points_J2: np.ndarray, seen: np.ndarray, colour: Sequence[int]) -> None:
+def _draw_person(
+    canvas: np.ndarray, points_J2: np.ndarray, seen: np.ndarray, colour: Sequence[int], skeleton: Skeleton
+) -> None:
     size = float(np.ptp(points_J2[seen], axis=0).max())
     thickness = int(np.clip(round(size / 70), 1, 5))
-    limbs = [limb for limb in LIMBS if seen[limb[0]] and seen[limb[1]]]
+    limbs = [limb for limb in skeleton.limbs if seen[limb[0]] and seen[limb[1]]]
     # All rims first: a rim over the person's own lines would cut them.
     for rim, shade in ((2, EDGE), (0, colour)):
         for first, second in limbs:

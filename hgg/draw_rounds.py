@@ -8,6 +8,7 @@ import numpy as np
 from hgg.draw import COLOURS, EDGE, draw_poses, side_by_side
 from hgg.explain import Node, Step, sources
 from hgg.poses import Poses
+from hgg.skeleton import COCO, Skeleton
 
 GREY = (205, 205, 205)
 DASH = 7.0  # pixels of a dash, and of the gap after it
@@ -15,7 +16,13 @@ RADIUS = 4
 
 
 def draw_strip(
-    image: np.ndarray, nodes: Sequence[Node], steps: Sequence[Step], poses: Poses, *, long_side: int = 480
+    image: np.ndarray,
+    nodes: Sequence[Node],
+    steps: Sequence[Step],
+    poses: Poses,
+    *,
+    long_side: int = 480,
+    skeleton: Skeleton = COCO,
 ) -> np.ndarray:
     """Panels in a row. A macro-node has the colour of the person that it ends in, in all of them.
 
@@ -28,6 +35,7 @@ def draw_strip(
         steps: rounds that merged something.
         poses: the people that came out, in the image's pixels.
         long_side: of a panel, in pixels; smaller images are enlarged and larger ones made smaller.
+        skeleton: joint types.
     """
     zoom = long_side / max(image.shape[:2])
     size = (round(image.shape[1] * zoom), round(image.shape[0] * zoom))
@@ -53,7 +61,7 @@ def draw_strip(
     chosen = [_person_colour(row, member, colour_of) for row in sources(poses, [*nodes])]
     scaled = Poses(poses.keypoints.copy(), poses.score)
     scaled.keypoints[..., :2] = (scaled.keypoints[..., :2] + 0.5) * zoom - 0.5
-    people = draw_poses(small, scaled, long_side=long_side, colours=chosen)
+    people = draw_poses(small, scaled, long_side=long_side, colours=chosen, skeleton=skeleton)
     return side_by_side([*panels, ("people", people)])
 
 

@@ -8,12 +8,17 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from hgg.candidates import Candidates
-from hgg.skeleton import FLIP_INDEX, NUM_JOINTS, GraphName, graph_links
-
-FEATURES_BESIDE_VISUAL = 1 + NUM_JOINTS + 2  # tag, one-hot type, x and y
+from hgg.skeleton import COCO, GraphName, Skeleton, graph_links
 
 
-def node_features(candidates: Candidates, view: int = 0, *, score: bool = False) -> Tensor:
+def num_features(visual_dim: int, skeleton: Skeleton = COCO) -> int:
+    """Features of a node: tag, relational feature, one-hot type, x and y."""
+    return 1 + visual_dim + skeleton.count + 2
+
+
+def node_features(
+    candidates: Candidates, view: int = 0, skeleton: Skeleton = COCO, *, score: bool = False
+) -> Tensor:
     """Features of the nodes: tag, relational feature, one-hot type, position (section 3.1).
 
     A node of view 1 is described as it looks in the mirrored photograph, where the network read its tag and
@@ -23,6 +28,7 @@ def node_features(candidates: Candidates, view: int = 0, *, score: bool = False)
     Args:
         candidates: nodes; x and y are divided by the longer side of their image's map.
         view: which of the T views.
+        skeleton: joint types.
         score: whether the heatmap's value is a feature too, the last one (`GroupingConfig.score_feature`).
 
     Returns:
@@ -30,19 +36,19 @@ def node_features(candidates: Candidates, view: int = 0, *, score: bool = False)
     """
     kind_BN, xy_BN2 = candidates.kind, candidates.xy
     if view == 1:
-        kind_BN = torch.tensor(FLIP_INDEX, device=kind_BN.device)[kind_BN]
+        kind_BN = torch.tensor(skeleton.flip_index, device=kind_BN.device)[kind_BN]
         last_B1 = candidates.size[:, :1].to(xy_BN2.dtype) - 1
         xy_BN2 = torch.stack((last_B1 - xy_BN2[..., 0], xy_BN2[..., 1]), dim=-1)
-    kind_BNJ = F.one_hot(kind_BN, NUM_JOINTS).to(candidates.tag.dtype)
+    kind_BNJ = F.one_hot(kind_BN, skeleton.count).to(candidates.tag.dtype)
     side_B11 = candidates.size.amax(dim=1)[:, None, None]
     features = [candidates.tag[..., view, None], candidates.visual[:, :, view], kind_BNJ, xy_BN2 / side_B11]
     return torch.cat([*features, candidates.score[..., None]] if score else features, dim=-1)
 
 
-def joined_types(graph: GraphName) -> Tensor:
+def joined_types(graph: GraphName, skeleton: Skeleton = COCO) -> Tensor:
     """(J, J) bool, symmetric: which joint types a graph of Fig. 4a joins."""
-    joined_JJ = torch.zeros(NUM_JOINTS, NUM_JOINTS, dtype=torch.bool)
-    for a, b in graph_links(graph):
+    joined_JJ = torch.zeros(skeleton.count, skeleton.count, dtype=torch.bool)
+    for a, b in graph_links(graph, skeleton):
         joined_JJ[a, b] = joined_JJ[b, a] = True
     return joined_JJ
 

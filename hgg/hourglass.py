@@ -62,9 +62,9 @@ class Level(nn.Module):
 class Stack(nn.Module):
     """One hourglass with its output head, and the way into the next stack."""
 
-    def __init__(self, config: NetworkConfig, last: bool) -> None:
+    def __init__(self, config: NetworkConfig, joints: int, last: bool) -> None:
         super().__init__()
-        channels, outputs = config.channels, 2 * NUM_JOINTS
+        channels, outputs = config.channels, 2 * joints
         self.features = nn.Sequential(
             Level(channels, config.increase, config.depth, config.norm),
             convolution(channels, channels, config.norm),
@@ -89,15 +89,17 @@ class Hourglass(nn.Module):
     Args:
         config: widths, depth and number of stacks. The defaults are AE's released network
             (138.8 M parameters with 34 output channels and without the relational map).
+        joints: J, how many joint types the maps have.
 
     Shapes:
         images (B, 3, H, W), float, RGB in [0, 1], H = W = `config.input_size` in training;
         any multiple of 4 * 2**depth otherwise. Returns `Maps` at a quarter of that.
     """
 
-    def __init__(self, config: NetworkConfig) -> None:
+    def __init__(self, config: NetworkConfig, joints: int = NUM_JOINTS) -> None:
         super().__init__()
         self.config = config
+        self.joints = joints
         c, norm = config.channels, config.norm
         # AE's stem is 64, 128, 128, 256 wide; narrower networks keep the proportions.
         self.stem = nn.Sequential(
@@ -107,7 +109,9 @@ class Hourglass(nn.Module):
             convolution(c // 2, c // 2, norm),
             convolution(c // 2, c, norm),
         )
-        self.stacks = nn.ModuleList(Stack(config, last=k == config.stacks - 1) for k in range(config.stacks))
+        self.stacks = nn.ModuleList(
+            Stack(config, joints, last=k == config.stacks - 1) for k in range(config.stacks)
+        )
         self.visual = nn.Conv2d(c, config.visual_dim, 3, padding=1) if config.visual_dim else None
 
     def forward(self, images_B3HW: Tensor) -> Maps:
@@ -119,7 +123,7 @@ class Hourglass(nn.Module):
             x_BCSS, features_BCSS, output = stack(x_BCSS)
             outputs.append(output)
         maps = torch.stack(outputs).float()
-        heatmaps_KBJSS, tags_KBJSS = maps.split(NUM_JOINTS, dim=2)
+        heatmaps_KBJSS, tags_KBJSS = maps.split(self.joints, dim=2)
         if self.visual is None:
             visual_BVSS = heatmaps_KBJSS.new_zeros(x_BCSS.shape[0], 0, *heatmaps_KBJSS.shape[-2:])
         else:

@@ -17,7 +17,7 @@ from torch import Tensor
 
 from hgg.candidates import Candidates
 from hgg.matching import dominant_matching
-from hgg.skeleton import OKS_SIGMAS
+from hgg.skeleton import COCO, Skeleton
 from hgg.targets import Targets
 
 BACKGROUND = -1  # a candidate that is nobody's joint
@@ -27,15 +27,16 @@ OKS_ACCEPTED = 0.5  # as the assignment radius of other graph groupings; half of
 SMALLEST_AREA = 1.0  # cells²; keeps OKS finite for people annotated without an area
 
 
-def keypoint_oks(candidates: Candidates, targets: Targets) -> Tensor:
+def keypoint_oks(candidates: Candidates, targets: Targets, skeleton: Skeleton = COCO) -> Tensor:
     """Per-keypoint OKS of every candidate and every person's joint of its type.
 
-    exp(-d² / (2 area (2k)²)) with COCO's constants k; 0 where the joint is not labelled or
+    exp(-d² / (2 area (2k)²)) with the skeleton's constants k; 0 where the joint is not labelled or
     the candidate is padding. Shape (B, N, P).
     """
+    assert targets.joints.shape[2] == skeleton.count, (targets.joints.shape, skeleton.name)
     joints_BNP3 = _joints_of_type(candidates.kind, targets.joints)
     distance_BNP = (candidates.xy[:, :, None] - joints_BNP3[..., :2]).square().sum(-1)
-    sigma_J = torch.tensor(OKS_SIGMAS, device=candidates.xy.device, dtype=torch.float32)
+    sigma_J = torch.tensor(skeleton.sigmas, device=candidates.xy.device, dtype=torch.float32)
     spread_BN = 2 * (2 * sigma_J[candidates.kind]).square()
     area_BP = targets.areas.clamp(min=SMALLEST_AREA)
     oks_BNP = torch.exp(-distance_BNP / (spread_BN[..., None] * area_BP[:, None]))
@@ -50,13 +51,13 @@ def _joints_of_type(kind_BN: Tensor, joints_BPJ3: Tensor) -> Tensor:
 
 
 @torch.no_grad()
-def assign(candidates: Candidates, targets: Targets) -> Tensor:
+def assign(candidates: Candidates, targets: Targets, skeleton: Skeleton = COCO) -> Tensor:
     """Give candidates to people, one to one per joint, at a per-keypoint OKS of at least 0.5.
 
     Returns:
         (B, N) int64: person in [0, P), `BACKGROUND` or `IGNORED`. Padding is background.
     """
-    oks_BNP = keypoint_oks(candidates, targets)
+    oks_BNP = keypoint_oks(candidates, targets, skeleton)
     near_BNP = oks_BNP >= OKS_ACCEPTED
     image_E, candidate_E, person_E = near_BNP.nonzero(as_tuple=True)
     batch, num_candidates, people = oks_BNP.shape

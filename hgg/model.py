@@ -11,24 +11,26 @@ from hgg.candidates import Candidates
 from hgg.clusters import Clusters
 from hgg.config import GroupingConfig, ModelConfig
 from hgg.discriminators import EdgeDiscriminator, EmbeddingDistance, MacroDiscriminator
-from hgg.graph import FEATURES_BESIDE_VISUAL, joined_types, keypoint_graph, node_features
+from hgg.graph import joined_types, keypoint_graph, node_features, num_features
 from hgg.hourglass import Hourglass, Maps
 from hgg.interaction import Interaction
 from hgg.ohgc import Hierarchy, cluster
+from hgg.skeleton import Skeleton
 
 
 class Grouping(nn.Module):
     """Interaction network, both discriminators, and the clustering that they drive."""
 
-    def __init__(self, config: GroupingConfig, visual_dim: int) -> None:
+    def __init__(self, config: GroupingConfig, visual_dim: int, joints: Skeleton) -> None:
         super().__init__()
         self.config = config
-        features = FEATURES_BESIDE_VISUAL + visual_dim + int(config.score_feature)
+        self.joints = joints
+        features = num_features(visual_dim, joints) + int(config.score_feature)
         self.interaction = Interaction(features, config)
         self.edge = EdgeDiscriminator(config) if config.proximity == "edge" else EmbeddingDistance()
         self.macro = MacroDiscriminator(config)
         self.joined_JJ: Tensor
-        self.register_buffer("joined_JJ", joined_types(config.graph), persistent=False)
+        self.register_buffer("joined_JJ", joined_types(config.graph, joints), persistent=False)
 
     def forward(
         self,
@@ -48,7 +50,8 @@ class Grouping(nn.Module):
         pairs_2E = keypoint_graph(candidates, self.joined_JJ)
         embeddings = [
             self.interaction(
-                node_features(candidates, view, score=self.config.score_feature).flatten(0, 1), pairs_2E
+                node_features(candidates, view, self.joints, score=self.config.score_feature).flatten(0, 1),
+                pairs_2E,
             )
             for view in range(candidates.tag.shape[-1])
         ]
@@ -85,8 +88,8 @@ class HGG(nn.Module):
     def __init__(self, config: ModelConfig) -> None:
         super().__init__()
         self.config = config
-        self.network = Hourglass(config.network)
-        self.grouping = Grouping(config.grouping, config.network.visual_dim)
+        self.network = Hourglass(config.network, config.joints.count)
+        self.grouping = Grouping(config.grouping, config.network.visual_dim, config.joints)
 
     def forward(self, images_B3HW: Tensor) -> Maps:
         """Output maps of the proposal network; RGB in [0, 1]."""
@@ -99,7 +102,7 @@ class HGG(nn.Module):
         `grouping.macro_score` asks for it; single candidates have 1.
         """
         if self.config.grouping.decoder == "associative":
-            return group_associative(candidates, self.config.grouping.tag_threshold)
+            return group_associative(candidates, self.config.grouping.tag_threshold, self.config.joints)
         return self.people(self.grouping(candidates), candidates)
 
     def people(self, hierarchy: Hierarchy, candidates: Candidates) -> Clusters:

@@ -79,7 +79,7 @@ class Objective(nn.Module):
         candidates = find_candidates(
             maps.heatmaps[-1], maps.tags[-1], maps.visual, config, limit=config.max_total
         )
-        label_BN = assign(candidates, targets)
+        label_BN = assign(candidates, targets, self.model.config.joints)
         batch = len(label_BN)
         teacher_B = torch.rand(batch, device=label_BN.device) < teacher_share
         hierarchy = self.model.grouping(candidates, label_BN, teacher_B)

@@ -10,17 +10,18 @@ import torch
 from hgg.candidates import Candidates
 from hgg.clusters import LEFT_OUT, Clusters
 from hgg.labels import assign
+from hgg.skeleton import COCO, Skeleton
 from hgg.targets import Targets
 
 
 @torch.no_grad()
-def group_oracle(candidates: Candidates, targets: Targets) -> Clusters:
+def group_oracle(candidates: Candidates, targets: Targets, skeleton: Skeleton = COCO) -> Clusters:
     """Group candidates by the person that `hgg.labels.assign` gives them to.
 
     Background, duplicates of a labelled joint and what lies in an ignore region are left out.
     Of `targets`, the joints, areas and mask are read; heatmaps are not.
     """
-    label_BN = assign(candidates, targets)
+    label_BN = assign(candidates, targets, skeleton)
     batch, num_candidates = label_BN.shape
     index_BN = torch.arange(num_candidates, device=label_BN.device).expand(batch, -1)
     first_BP = index_BN.new_full((batch, targets.joints.shape[1] + 1), num_candidates)

@@ -124,7 +124,8 @@ class Predictor:
     def group(self, candidates: Candidates) -> Clusters:
         """People among candidates, by this predictor's grouping."""
         if self.grouping == "associative":
-            return group_associative(candidates, self.model.config.grouping.tag_threshold)
+            config = self.model.config
+            return group_associative(candidates, config.grouping.tag_threshold, config.joints)
         with evaluating(self.model):
             return self.model.group(candidates)
 

@@ -1,8 +1,10 @@
-"""The 17 joint types of COCO: names, mirror pairs, OKS constants, limbs, decoding order, graphs.
+"""Joint types of COCO (17) and of CrowdPose (14): names, mirror pairs, OKS constants, limbs, order, graphs.
 
-Every joint-type number elsewhere is an index into `JOINTS`.
+Every joint-type number elsewhere is an index into the names of the configuration's skeleton
+(`ModelConfig.joints`). The constants in capitals are COCO's.
 """
 
+from dataclasses import dataclass
 from itertools import combinations
 from typing import Literal
 
@@ -113,21 +115,80 @@ CROSS_BODY: tuple[tuple[int, int], ...] = (
 """Links across the body (Fig. 4a, Extended): mirrored joints, and each shoulder with the opposite hip."""
 
 
-def graph_links(graph: GraphName) -> frozenset[tuple[int, int]]:
+SkeletonName = Literal["coco", "crowdpose"]
+"""The skeletons that there are."""
+
+
+@dataclass(frozen=True)
+class Skeleton:
+    """The joint types of a data set. Pairs are of indices into `names`."""
+
+    name: SkeletonName
+    names: tuple[str, ...]
+    """The data set's keypoint names in its order."""
+    flip_index: tuple[int, ...]
+    """Joint type that each joint type becomes when the image is mirrored; its own inverse."""
+    sigmas: tuple[float, ...]
+    """Per-joint constants of object keypoint similarity, as `OKS_SIGMAS`."""
+    limbs: tuple[tuple[int, int], ...]
+    """Pairs that are joined by a line when drawn."""
+    order: tuple[int, ...]
+    """Order in which AE's greedy decoding visits joint types: head and torso before the limbs."""
+    tree: tuple[tuple[int, int], ...]
+    """Spanning tree over the joint types (Fig. 4a, Tree), from the head outwards."""
+    cross_body: tuple[tuple[int, int], ...]
+    """Links across the body (Fig. 4a, Extended)."""
+
+    @property
+    def count(self) -> int:
+        """J."""
+        return len(self.names)
+
+
+COCO = Skeleton("coco", JOINTS, FLIP_INDEX, OKS_SIGMAS, LIMBS, AE_ORDER, TREE, CROSS_BODY)
+"""COCO's person, which OCHuman has too."""
+
+CROWDPOSE = Skeleton(
+    name="crowdpose",
+    names=(*JOINTS[5:], "head", "neck"),
+    flip_index=(1, 0, 3, 2, 5, 4, 7, 6, 9, 8, 11, 10, 12, 13),
+    # CrowdPose's evaluation code: those of COCO's joints are COCO's, head and neck have the shoulders'.
+    sigmas=(*OKS_SIGMAS[5:], 0.079, 0.079),
+    # Those of COCO's below the neck, then head, neck and shoulders. The list in CrowdPose's own files counts
+    # 17 joints, so it is not used.
+    limbs=(*((a - 5, b - 5) for a, b in LIMBS if min(a, b) >= 5), (12, 13), (13, 0), (13, 1)),
+    order=(12, 13, 0, 1, 6, 7, 2, 3, 4, 5, 8, 9, 10, 11),
+    tree=(
+        (12, 13),
+        (13, 0),
+        (13, 1),
+        *((a - 5, b - 5) for a, b in TREE if min(a, b) >= 5),
+    ),
+    cross_body=tuple((a - 5, b - 5) for a, b in CROSS_BODY if min(a, b) >= 5),
+)
+"""CrowdPose's person: COCO's joints below the head, then head (its top) and neck."""
+
+
+def skeleton_named(name: SkeletonName) -> Skeleton:
+    """The skeleton of a setting's value."""
+    return COCO if name == "coco" else CROWDPOSE
+
+
+def graph_links(graph: GraphName, skeleton: Skeleton = COCO) -> frozenset[tuple[int, int]]:
     """Pairs of joint types that the keypoint graph joins, the smaller first (section 4, Fig. 4a).
 
-    Tree joins 16 pairs; bypass also those two steps apart in it (36); extended also those across the body
-    (44); full all pairs of different types (136).
+    Tree joins 16 pairs of COCO's joints; bypass also those two steps apart in it (36); extended also those
+    across the body (44); full all pairs of different types (136). Of CrowdPose's: 13, 28, 35 and 91.
     """
     if graph == "full":
-        return frozenset(combinations(range(NUM_JOINTS), 2))
-    links = {_ordered(*pair) for pair in TREE}
+        return frozenset(combinations(range(skeleton.count), 2))
+    links = {_ordered(*pair) for pair in skeleton.tree}
     if graph in ("bypass", "extended"):
-        for joint in range(NUM_JOINTS):
-            around = {end for pair in TREE if joint in pair for end in pair} - {joint}
+        for joint in range(skeleton.count):
+            around = {end for pair in skeleton.tree if joint in pair for end in pair} - {joint}
             links |= {_ordered(*pair) for pair in combinations(around, 2)}
     if graph == "extended":
-        links |= {_ordered(*pair) for pair in CROSS_BODY}
+        links |= {_ordered(*pair) for pair in skeleton.cross_body}
     return frozenset(links)
 
 

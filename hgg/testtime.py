@@ -19,7 +19,6 @@ from torch import Tensor
 from hgg.config import NUM_STRIDE, InferenceConfig, NetworkConfig
 from hgg.hourglass import Maps
 from hgg.model import HGG
-from hgg.skeleton import FLIP_INDEX
 from hgg.transform import cells_inside, letterbox, warp
 
 
@@ -81,7 +80,7 @@ def look(
         content = _content(images, frames, scale).to(next(model.parameters()).device)
         maps = [_maps(model, content)]
         if inference.flip:
-            maps.append(_turned_back(_maps(model, content.flip(-1))))
+            maps.append(_turned_back(_maps(model, content.flip(-1)), model.config.joints.flip_index))
         heatmap_BJSS = _mean([view.heatmaps[-1] for view in maps])
         if heatmap_BJSS.shape[-2:] != (rows, columns):
             heatmap_BJSS = F.interpolate(heatmap_BJSS, (rows, columns), mode="bilinear", align_corners=False)
@@ -126,9 +125,9 @@ def _maps(model: HGG, content_B3HW: Tensor) -> Maps:
     return Maps(*(part[..., : height // NUM_STRIDE, : width // NUM_STRIDE] for part in maps))
 
 
-def _turned_back(maps: Maps) -> Maps:
+def _turned_back(maps: Maps, flip_index: Sequence[int]) -> Maps:
     """Maps of a mirrored photograph as maps of the photograph: a left joint was taken for a right one."""
-    heatmaps, tags = (part.flip(-1)[:, :, list(FLIP_INDEX)] for part in maps[:2])
+    heatmaps, tags = (part.flip(-1)[:, :, list(flip_index)] for part in maps[:2])
     return Maps(heatmaps, tags, maps.visual.flip(-1))
 
 

@@ -162,6 +162,8 @@ def _shapes(state: dict[str, Tensor]) -> dict[str, tuple[int, ...]]:
 def _differences(wanted: ModelConfig, saved: ModelConfig, groups: tuple[str, ...]) -> list[str]:
     """Settings that the two do not share, with both values."""
     lines = []
+    if wanted.skeleton != saved.skeleton:
+        lines = [f"skeleton is {saved.skeleton} in the file and {wanted.skeleton} here"]
     for group in groups:
         ours, theirs = getattr(wanted, group).model_dump(), getattr(saved, group).model_dump()
         lines += [

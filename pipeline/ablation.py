@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 from pipeline.command import REPOSITORY, UserError
 from pipeline.config import RunConfig
 from pipeline.files import sha256_file
-from pipeline.settings import fingerprint, load_config
+from pipeline.settings import described, fingerprint, load_config
 from pipeline.shards import data_fingerprint
 from pipeline.task import plan_task
 
@@ -107,10 +107,8 @@ def read_row(name: str, known: Mapping[str, Path], files: Sequence[Path], overri
     training = _with(training, train={"validation_images": 0})
     task = plan_task(training, "joint")
     parts = {
-        "config": config.model_dump(mode="json", exclude={"tracking", "ablation"}),
-        "training": training.model_dump(
-            mode="json", exclude={"tracking", "ablation", "evaluate", "inference"}
-        ),
+        "config": described(config, {"tracking", "ablation"}),
+        "training": described(training, {"tracking", "ablation", "evaluate", "inference"}),
         "data": data_fingerprint(task.samples),
         "pretrained": sha256_file(task.pretrained) if task.pretrained else None,
     }

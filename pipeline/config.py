@@ -18,6 +18,7 @@ from hgg.config import (
     NetworkConfig,
     Settings,
 )
+from hgg.skeleton import Skeleton, SkeletonName, skeleton_named
 from pipeline.config_ablation import AblationConfig
 
 
@@ -25,7 +26,9 @@ class DataConfig(Settings):
     """Where the data are, and how records become samples."""
 
     root: Path = Path("data/coco")
-    """Folder with annotations/person_keypoints_{split}.json and {split}/*.jpg."""
+    """Folder of the data set, as its archives unpack; `pipeline/layout.py` says where its files are."""
+    format: Literal["coco", "ochuman", "crowdpose"] = "coco"
+    """Layout of the data set and rules of its AP; crowdpose needs skeleton=crowdpose."""
     train_split: str = "train2017"
     """Split that is trained on."""
     val_split: str = "val2017"
@@ -198,6 +201,8 @@ class RunConfig(Settings):
     trial: str = Field("", pattern=r"^([\w-]+(/[\w-]+)*)?$")
     """Folder below the run root that joint training and evaluation write to, so that several of them share
     one run root's data and pretrained network; empty is the run root itself."""
+    skeleton: SkeletonName = "coco"
+    """Joint types of data and model: coco (17, OCHuman too), crowdpose (14)."""
     data: DataConfig = DataConfig()
     network: NetworkConfig = NetworkConfig()
     candidates: CandidateConfig = CandidateConfig()
@@ -220,7 +225,28 @@ class RunConfig(Settings):
     @property
     def model(self) -> ModelConfig:
         """The part that a saved model needs to be built again."""
-        return ModelConfig(network=self.network, candidates=self.candidates, grouping=self.grouping)
+        return ModelConfig(
+            network=self.network,
+            candidates=self.candidates,
+            grouping=self.grouping,
+            skeleton=self.skeleton,
+        )
+
+    @property
+    def joints(self) -> Skeleton:
+        """The skeleton that `skeleton` names."""
+        return skeleton_named(self.skeleton)
+
+    @model_validator(mode="after")
+    def _skeleton_fits_data(self) -> "RunConfig":
+        if (self.data.format == "crowdpose") != (self.skeleton == "crowdpose"):
+            people, wanted = (14, "crowdpose") if self.data.format == "crowdpose" else (17, "coco")
+            raise ValueError(
+                f"data.format={self.data.format} has people of {people} joints, skeleton={self.skeleton} has "
+                f"{self.joints.count}: set skeleton={wanted} (a model of as many joints is needed), or "
+                "another data.format"
+            )
+        return self
 
     @model_validator(mode="after")
     def _batches_divide(self) -> "RunConfig":

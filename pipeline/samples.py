@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import Any
 
 from hgg.config import NetworkConfig
-from hgg.skeleton import NUM_JOINTS
 from pipeline.config import DataConfig, RunConfig
 from pipeline.encode import encode_view, view_rng
 from pipeline.jpeg import decode_picture
@@ -31,7 +30,7 @@ def plan_samples(config: RunConfig, split: str) -> Stage:
         "version": VERSION,
         "input_size": config.network.input_size,
         "output_size": config.network.output_size,
-        "joints": NUM_JOINTS,
+        "joints": config.joints.count,
         "views": views,
     } | data.model_dump(include=set(DATA_SETTINGS))
     tasks = [

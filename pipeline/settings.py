@@ -23,6 +23,8 @@ from pipeline.mistakes import Mistake, check, flat
 
 COMMAND_LINE = "command line"
 FINGERPRINT_DIGITS = 12
+# Settings that runs made before them lack, and what they were then.
+LATER = {"skeleton": "coco", "format": "coco"}
 
 SomeSettings = TypeVar("SomeSettings", bound=Settings)
 
@@ -54,9 +56,25 @@ def changed(config: RunConfig) -> dict[str, Any]:
     return {key: value for key, value in values.items() if defaults[key] != value}
 
 
+def described(settings: BaseModel, exclude: set[str] | None = None) -> dict[str, Any]:
+    """Settings as JSON values for a fingerprint, without those of `LATER` at their defaults.
+
+    So what was made before there was such a setting keeps its name, and is not made again.
+    """
+    return _without_later(settings.model_dump(mode="json", exclude=exclude))
+
+
+def _without_later(values: dict[str, Any]) -> dict[str, Any]:
+    return {
+        key: _without_later(value) if isinstance(value, dict) else value
+        for key, value in values.items()
+        if key not in LATER or value != LATER[key]
+    }
+
+
 def fingerprint(values: BaseModel | Mapping[str, Any]) -> str:
     """12 hexadecimal digits of the SHA-256 of settings, or of any JSON mapping, whatever their order."""
-    plain = values.model_dump(mode="json") if isinstance(values, BaseModel) else values
+    plain = described(values) if isinstance(values, BaseModel) else values
     text = json.dumps(plain, sort_keys=True, separators=(",", ":"), allow_nan=False)
     return hashlib.sha256(text.encode()).hexdigest()[:FINGERPRINT_DIGITS]
 

@@ -10,7 +10,7 @@ from pipeline.coco import annotation_file
 from pipeline.command import UserError
 from pipeline.config import RunConfig, StageConfig
 from pipeline.files import sha256_file, write_json
-from pipeline.settings import fingerprint
+from pipeline.settings import described, fingerprint
 from pipeline.shards import data_fingerprint, records_manifest, samples_manifest, stage_folder
 
 StageName = Literal["pretrain", "joint"]
@@ -139,7 +139,7 @@ def _identity(task: Task, data: str) -> dict[str, Any]:
     config, joint = task.config, task.stage == "joint"
     return {
         "stage": task.stage,
-        "model": (config.model if joint else config.network).model_dump(mode="json"),
+        "model": described(config.model if joint else config.network),
         "loss": config.loss.model_dump(mode="json", include=None if joint else PRETRAIN_LOSSES),
         "settings": task.settings.model_dump(mode="json", exclude=STAGE_KEEPING),
         "train": config.train.model_dump(mode="json", exclude=TRAIN_KEEPING),
@@ -160,12 +160,17 @@ def _pretrained(config: RunConfig) -> Path:
 
 def _check_samples(task: Task) -> None:
     manifest = samples_manifest(task.samples)
-    made, wanted = manifest.settings["input_size"], task.config.network.input_size
-    if made != wanted:
-        raise UserError(
-            f"{task.samples}: made for network.input_size={made}, which is {wanted} here: "
-            "run jobs/preprocess.py with this configuration"
-        )
+    config = task.config
+    for name, key, wanted in (
+        ("network.input_size", "input_size", config.network.input_size),
+        ("people's number of joints", "joints", config.joints.count),
+    ):
+        made = manifest.settings[key]
+        if made != wanted:
+            raise UserError(
+                f"{task.samples}: made for {name}={made}, which is {wanted} here: run jobs/preprocess.py "
+                "with this configuration"
+            )
 
 
 def _check_validation(task: Task) -> None:

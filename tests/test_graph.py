@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from candidate_cases import make_candidates
-from hgg.graph import FEATURES_BESIDE_VISUAL, joined_types, keypoint_graph, node_features
+from hgg.graph import joined_types, keypoint_graph, node_features, num_features
 from hgg.skeleton import FLIP_INDEX, NUM_JOINTS, GraphName, graph_links
 
 NOSE, HIP, ANKLE = 0, 11, 16
@@ -18,7 +18,7 @@ def test_node_features() -> None:
     visual = torch.tensor([[[[0.25, -0.5]], [[3.0, 4.0]]]])
     # x and y are divided by the longer side, 32 cells.
     features = node_features(candidates._replace(visual=visual, size=torch.tensor([[20, 32]])))
-    assert features.shape == (1, 2, FEATURES_BESIDE_VISUAL + 2)
+    assert features.shape == (1, 2, num_features(2))
     first, second = features[0]
     assert first[:3].tolist() == [1.5, 0.25, -0.5]
     assert first[3:-2].nonzero().flatten().tolist() == [HIP]
