@@ -15,13 +15,13 @@ from hgg.graph import joined_types, keypoint_graph, node_features, num_features
 from hgg.hourglass import Hourglass, Maps
 from hgg.interaction import Interaction
 from hgg.ohgc import Hierarchy, cluster
-from hgg.skeleton import Skeleton
+from hgg.skeleton import COCO, Skeleton
 
 
 class Grouping(nn.Module):
     """Interaction network, both discriminators, and the clustering that they drive."""
 
-    def __init__(self, config: GroupingConfig, visual_dim: int, joints: Skeleton) -> None:
+    def __init__(self, config: GroupingConfig, visual_dim: int, joints: Skeleton = COCO) -> None:
         super().__init__()
         self.config = config
         self.joints = joints

@@ -14,12 +14,12 @@ from pipeline.config import RunConfig
 def main(config: RunConfig, arguments: argparse.Namespace) -> dict[str, Any]:
     """Write people.json and pictures/ into the output folder; returns their place and counts."""
     from hgg.predictor import Predictor
-    from pipeline.coco import image_folder
+    from pipeline.layout import image_folder
     from pipeline.predict import explain_images, explainable, find_images, predict_images
     from pipeline.trained import model_file, trained_model
 
     if arguments.source is None:
-        source = image_folder(config.data.root, config.data.val_split)
+        source = image_folder(config.data, config.data.val_split)
         images = find_images(source)[: config.evaluate.pictures]
     else:
         source = arguments.source

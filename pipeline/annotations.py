@@ -1,16 +1,41 @@
 """The person annotations of one image, checked, as a record keeps them: people, and a region to ignore."""
 
 import json
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
-from hgg.skeleton import NUM_JOINTS
+from hgg.skeleton import CROWDPOSE, NUM_JOINTS
+from pipeline.config import DataFormat
+from pipeline.metrics_crowdpose import BOX_SHARE
 from pipeline.regions import Rle, to_regions, union
 from pipeline.rejects import BadData
 
 BOX_TOLERANCE = 1.0  # pixels that a box may reach outside the picture: COCO rounds and some tools scale
 FIELDS = ("keypoints", "num_keypoints", "bbox", "area")
+
+
+class Dialect(NamedTuple):
+    """What an annotation means where data sets differ."""
+
+    joints: int = NUM_JOINTS
+    """Joint types of a person."""
+    counted: int = NUM_JOINTS
+    """How many of them, the first, `num_keypoints` counts."""
+    box_share: float = 0.0
+    """Share of a person's box that is taken for the area, where the file holds no areas; 0 where it does."""
+
+
+COCO_DIALECT = Dialect()
+"""COCO's, and OCHuman's."""
+
+DIALECTS: dict[DataFormat, Dialect] = {
+    "coco": COCO_DIALECT,
+    "ochuman": COCO_DIALECT,
+    # Head and neck are not counted (seen in its files). The share is its evaluation code's.
+    "crowdpose": Dialect(CROWDPOSE.count, CROWDPOSE.count - 2, BOX_SHARE),
+}
+"""By `data.format`."""
 
 
 def is_person(annotation: dict[str, Any]) -> bool:
@@ -24,12 +49,15 @@ def is_person(annotation: dict[str, Any]) -> bool:
     return bool(annotation.get("num_keypoints")) or not isinstance(keypoints, list) or any(keypoints[2::3])
 
 
-def people_and_ignored(texts: list[str], width: int, height: int) -> tuple[list[dict[str, Any]], Rle]:
+def people_and_ignored(
+    texts: list[str], width: int, height: int, dialect: Dialect = COCO_DIALECT
+) -> tuple[list[dict[str, Any]], Rle]:
     """Read and check an image's annotations.
 
     Args:
         texts: each annotation as JSON.
         width, height: size of the picture in pixels.
+        dialect: the data set's.
 
     Returns: people with labelled joints that are not crowds, as rows of `rows.PERSON`; and the union of the
         crowds and of the people without labelled joints (HigherHRNet's mask), as an RLE.
@@ -42,7 +70,7 @@ def people_and_ignored(texts: list[str], width: int, height: int) -> tuple[list[
         annotation = json.loads(text)
         try:
             if is_person(annotation):
-                people.append(_person(annotation, width, height))
+                people.append(_person(annotation, width, height, dialect))
             else:
                 box = _box(annotation, width, height)
                 regions += to_regions(annotation.get("segmentation"), box, width, height)
@@ -51,24 +79,25 @@ def people_and_ignored(texts: list[str], width: int, height: int) -> tuple[list[
     return people, union(regions, width, height)
 
 
-def _person(annotation: dict[str, Any], width: int, height: int) -> dict[str, Any]:
-    missing = [field for field in FIELDS if field not in annotation]
+def _person(annotation: dict[str, Any], width: int, height: int, dialect: Dialect) -> dict[str, Any]:
+    needed = [field for field in FIELDS if field != "area" or not dialect.box_share]
+    missing = [field for field in needed if field not in annotation]
     if missing:
         raise BadData("missing_field", f"no {', '.join(missing)}")
     return {
         "annotation_id": annotation["id"],
-        "keypoints": _keypoints(annotation).tolist(),
-        "box": _box(annotation, width, height).tolist(),
-        "area": _area(annotation),
+        "keypoints": _keypoints(annotation, dialect).tolist(),
+        "box": (box := _box(annotation, width, height)).tolist(),
+        "area": _area(annotation, box, dialect),
     }
 
 
-def _keypoints(annotation: dict[str, Any]) -> np.ndarray:
+def _keypoints(annotation: dict[str, Any], dialect: Dialect) -> np.ndarray:
     """(3 J,) x, y, v of each joint."""
     keypoints = _numbers(annotation, "keypoints")
-    if keypoints.shape != (3 * NUM_JOINTS,):
-        raise BadData("keypoints_length", f"{keypoints.size} numbers, not {NUM_JOINTS} x (x, y, v)")
-    labelled = int((keypoints[2::3] > 0).sum())
+    if keypoints.shape != (3 * dialect.joints,):
+        raise BadData("keypoints_length", f"{keypoints.size} numbers, not {dialect.joints} x (x, y, v)")
+    labelled = int((keypoints[2::3][: dialect.counted] > 0).sum())
     if labelled != annotation["num_keypoints"]:
         raise BadData("num_keypoints", f"{annotation['num_keypoints']}, but {labelled} joints are labelled")
     return keypoints
@@ -88,8 +117,10 @@ def _box(annotation: dict[str, Any], width: int, height: int) -> np.ndarray:
     return box
 
 
-def _area(annotation: dict[str, Any]) -> float:
-    area = _numbers(annotation, "area")
+def _area(annotation: dict[str, Any], box: np.ndarray, dialect: Dialect) -> float:
+    """Pixels that the person covers."""
+    share = dialect.box_share
+    area = np.asarray(share * box[2] * box[3]) if share else _numbers(annotation, "area")
     if area.ndim or area <= 0:
         raise BadData("area", f"{area.tolist()} where one positive number of pixels should stand")
     return float(area)

@@ -9,7 +9,7 @@ Letters: B images, P people, J joint types, H = W input pixels, S output cells.
 import torch
 from torch import Tensor
 
-from hgg.skeleton import FLIP_INDEX
+from hgg.skeleton import COCO, Skeleton
 from hgg.targets import Targets
 from pipeline.collate import Batch
 
@@ -18,13 +18,13 @@ FLIP, BRIGHTNESS = 0, 1  # which of a key's random numbers decides what; the thr
 DRAWS = 4
 
 
-def augment(batch: Batch, flip: float, colour: float) -> tuple[Tensor, Targets]:
+def augment(batch: Batch, flip: float, colour: float, skeleton: Skeleton = COCO) -> tuple[Tensor, Targets]:
     """Mirror a share `flip` of a batch and jitter all colours by `colour`, both chosen by the keys.
 
     The batch is on its device (`Batch.to`). Returns images (B, 3, H, W) float32 in [0, 1], and targets.
     """
     random_BD = uniforms(batch.keys, DRAWS)
-    batch = flip_batch(batch, random_BD[:, FLIP] < flip)
+    batch = flip_batch(batch, random_BD[:, FLIP] < flip, skeleton)
     images = batch.images.float().div_(255)
     factors_B3 = 2 * random_BD[:, BRIGHTNESS:] - 1
     return jitter_colour(images, factors_B3, colour) if colour > 0 else images, batch.targets
@@ -42,7 +42,7 @@ def uniforms(keys_B: Tensor, draws: int) -> Tensor:
     return _shifted(mixed, 40).float() / 2**24
 
 
-def flip_batch(batch: Batch, chosen_B: Tensor) -> Batch:
+def flip_batch(batch: Batch, chosen_B: Tensor, skeleton: Skeleton = COCO) -> Batch:
     """Mirror the chosen images with their maps, masks and joints; left and right joints change places.
 
     Input pixel x becomes W - 1 - x, and so cell c becomes S - 1 - c exactly (the cells' centres lie at
@@ -50,9 +50,11 @@ def flip_batch(batch: Batch, chosen_B: Tensor) -> Batch:
 
     Args:
         chosen_B: (B,) bool.
+        skeleton: joint types.
     """
     targets = batch.targets
-    index = torch.tensor(FLIP_INDEX, device=chosen_B.device)
+    assert targets.joints.shape[2] == skeleton.count, (targets.joints.shape, skeleton.name)
+    index = torch.tensor(skeleton.flip_index, device=chosen_B.device)
     joints = targets.joints[:, :, index]
     mirrored_x = targets.heatmaps.shape[-1] - 1 - joints[..., 0]
     # Absent joints and padding stay at zero.

@@ -55,6 +55,7 @@ class SampleReader(IterableDataset[Batch]):
     ) -> None:
         super().__init__()
         self.units = find_units(folder)
+        self.joint_types = _joint_types(folder)
         self.start_step = start_step
         try:
             self.order = Order([unit.rows for unit in self.units], batch_size * world, world, seed)
@@ -78,7 +79,7 @@ class SampleReader(IterableDataset[Batch]):
             streams = [self._lane(now, lane, step) for lane in lanes]
             for _ in range(step, self.order.steps):
                 rows = [row for lane in streams for row in islice(lane, self.order.lane_rows)]
-                yield collate(rows, self.order.seed, now)
+                yield collate(rows, self.order.seed, now, self.joint_types)
             step = 0
 
     def _lane(self, epoch: int, lane: int, step: int) -> Iterator[dict[str, Any]]:
@@ -94,15 +95,16 @@ class SampleReader(IterableDataset[Batch]):
 def read_in_order(folder: Path, batch_size: int) -> Iterator[Batch]:
     """Every sample once, in the files' order, the last batch shorter; for validation."""
     rows: list[dict[str, Any]] = []
+    joint_types = _joint_types(folder)
     for unit in find_units(folder):
         table = _read(unit)
         for index in range(unit.rows):
             rows.append(_row(table, index))
             if len(rows) == batch_size:
-                yield collate(rows, 0, 0)
+                yield collate(rows, 0, 0, joint_types)
                 rows = []
     if rows:
-        yield collate(rows, 0, 0)
+        yield collate(rows, 0, 0, joint_types)
 
 
 def find_units(folder: Path) -> list[Unit]:
@@ -115,6 +117,10 @@ def find_units(folder: Path) -> list[Unit]:
         metadata = pq.read_metadata(file)
         units += [Unit(file, g, metadata.row_group(g).num_rows) for g in range(metadata.num_row_groups)]
     return units
+
+
+def _joint_types(folder: Path) -> int:
+    return samples_manifest(folder).settings["joints"]
 
 
 def _read(unit: Unit) -> pa.Table:

@@ -6,15 +6,21 @@ from pathlib import Path
 from typing import Any
 
 from hgg.config import ModelConfig
+from hgg.skeleton import SkeletonName
 from hgg.weights import load_model, save_model
 from pipeline.command import UserError
 from pipeline.config import RunConfig
-from pipeline.detections import TITLES
+from pipeline.detections import FIGURES, TITLES
 from pipeline.diagnosis import COLUMNS
 from pipeline.files import atomic_path, sha256_file, write_text
 from pipeline.trained import model_file
 
-FIGURES = ("AP", "AP50", "AP75", "AP_M", "AP_L", "AR")
+DATA_SETS: dict[SkeletonName, str] = {"coco": "COCO", "crowdpose": "CrowdPose"}
+LICENCES: dict[SkeletonName, str] = {
+    "coco": "COCO's annotations: CC BY 4.0, COCO Consortium. COCO's photographs belong to Flickr users, each "
+    "under a licence of its own.",
+    "crowdpose": "CrowdPose's photographs come from other data sets, whose terms hold for them.",
+}
 
 
 def export_model(config: RunConfig, target: Path) -> dict[str, Any]:
@@ -61,8 +67,8 @@ def _card(target: Path, weights: int, config: ModelConfig, results: Mapping[str,
         f"# {target.name}",
         f"A model of HGG on Ray: {weights:,} parameters in half precision (float16); {network.stacks} "
         f"hourglass{'es' if network.stacks > 1 else ''} of {network.channels} channels, pictures of "
-        f"{network.input_size} x {network.input_size} pixels. It finds people and the 17 keypoints of each "
-        "that COCO names.",
+        f"{network.input_size} x {network.input_size} pixels. It finds people and the {config.joints.count} "
+        f"keypoints of each that {DATA_SETS[config.skeleton]} names.",
         f"Use: `python jobs/predict.py evaluate.checkpoint={target.name} --source photos/ --out people/`, or "
         "`hgg.weights.load_model` with `hgg.predictor.Predictor`.",
         "## How well it does",
@@ -79,29 +85,24 @@ def _card(target: Path, weights: int, config: ModelConfig, results: Mapping[str,
         f"Evaluated by `{results['command']}` at commit {results['commit']}, configuration "
         f"{results['configuration']}, torch {results['torch']}; weights of the file before rounding "
         f"{results['model_sha256']}.",
-        "Weights: Apache 2.0, as the code. COCO's annotations: CC BY 4.0, COCO Consortium. COCO's "
-        "photographs belong to Flickr users, each under a licence of its own; none is part of this file.",
+        f"Weights: Apache 2.0, as the code. {LICENCES[config.skeleton]} No photograph is part of this file.",
     ]
     return "\n\n".join(parts) + "\n"
 
 
 def _figures(ap: Mapping[str, Mapping[str, float]]) -> str:
+    shown = [figure for figure in FIGURES if all(figure in values for values in ap.values())]
     rows = [
-        f"| {TITLES[name]} | {' | '.join(f'{values[figure]:.3f}' for figure in FIGURES)} |"
+        f"| {TITLES[name]} | {' | '.join(f'{values[figure]:.3f}' for figure in shown)} |"
         for name, values in ap.items()
     ]
-    return "\n".join([f"| | {' | '.join(FIGURES)} |", f"|---|{'---:|' * len(FIGURES)}", *rows])
+    return "\n".join([f"| | {' | '.join(shown)} |", f"|---|{'---:|' * len(shown)}", *rows])
 
 
 def _diagnosis(rows: list[dict[str, Any]]) -> str:
     shown = COLUMNS[:5]
     lines = [f"| | {' | '.join(shown)} |", f"|---|{'---:|' * len(shown)}"]
-    for row in rows:
-        cells = [row[name] for name in shown]
-        text = [
-            "" if cell is None else f"{cell:.3f}" if isinstance(cell, float) else str(cell) for cell in cells
-        ]
-        lines.append(f"| {row['part']} | {' | '.join(text)} |")
+    lines += [f"| {row['part']} | {' | '.join(_cell(row[name]) for name in shown)} |" for row in rows]
     return "\n".join(lines)
 
 

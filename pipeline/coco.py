@@ -53,31 +53,8 @@ class _Annotation(NamedTuple):
     text: str
 
 
-def annotation_file(root: Path, split: str) -> Path:
-    """Where COCO's layout keeps the keypoint annotations of a split."""
-    return root / "annotations" / f"person_keypoints_{split}.json"
-
-
-def image_folder(root: Path, split: str) -> Path:
-    """Where COCO's layout keeps the pictures of a split."""
-    return root / split
-
-
-def check_layout(root: Path, split: str) -> None:
-    """Raise `UserError` where the annotation file is missing, or the folder of pictures missing or empty."""
-    file, folder = annotation_file(root, split), image_folder(root, split)
-    if not file.is_file():
-        raise UserError(
-            f"{file}: no such annotation file; data.root={root} must hold annotations/{file.name} "
-            f"and the folder {split} of pictures, as COCO's archives unpack"
-        )
-    if not folder.is_dir() or not any(folder.iterdir()):
-        state = "is empty" if folder.is_dir() else "is missing"
-        raise UserError(f"{folder}: the folder of pictures {state}; unpack the pictures of {split} there")
-
-
-def read_coco(path: Path) -> Coco:
-    """Read an annotation file; categories without keypoints are passed over.
+def read_coco(path: Path, joint_types: int = NUM_JOINTS) -> Coco:
+    """Read an annotation file; categories without `joint_types` keypoints are passed over.
 
     Left out: annotations of an unknown image (`unknown_image`, one rejection each), and images whose id
     is used twice (`duplicate_image`) or that hold an annotation whose id is (`duplicate_annotation`).
@@ -85,7 +62,7 @@ def read_coco(path: Path) -> Coco:
     Raises `UserError` where the file is not JSON or not COCO's keypoint format.
     """
     document = _load(path)
-    categories = _person_categories(document["categories"], path)
+    categories = _person_categories(document["categories"], path, joint_types)
     images = sorted(_image(entry, f"images[{i}]", path) for i, entry in enumerate(document["images"]))
     annotations = [
         _checked(entry, f"annotations[{i}]", path) for i, entry in enumerate(document["annotations"])
@@ -134,21 +111,24 @@ def _lean(entry: dict[str, Any]) -> Any:
     return _Annotation(entry.get("id"), entry["image_id"], entry["category_id"], person, text)
 
 
-def _person_categories(categories: list[Any], path: Path) -> set[Any]:
+def _person_categories(categories: list[Any], path: Path, joint_types: int) -> set[Any]:
     """Ids of the categories whose keypoints are those of this project."""
     lengths = {
         entry.get("id"): len(entry["keypoints"])
         for entry in categories
         if isinstance(entry, dict) and isinstance(entry.get("keypoints"), list)
     }
-    people = {category for category, length in lengths.items() if length == NUM_JOINTS}
+    people = {category for category, length in lengths.items() if length == joint_types}
     if not people:
         found = (
             f"found {sorted(lengths.values())}"
             if lengths
             else "no category has any; is it COCO's instances file?"
         )
-        raise UserError(f"{path}: no category with {NUM_JOINTS} keypoints, as COCO's person has ({found})")
+        raise UserError(
+            f"{path}: no category with {joint_types} keypoints ({found}): data.format and skeleton must be "
+            "those of this file"
+        )
     return people
 
 

@@ -39,14 +39,14 @@ class Batch(NamedTuple):
         return Batch(images, targets, ids, keys)
 
 
-def collate(rows: Sequence[dict[str, Any]], seed: int, epoch: int) -> Batch:
-    """Decode rows (`rows.SAMPLE_SCHEMA`, values still Arrow's) and stack them."""
+def collate(rows: Sequence[dict[str, Any]], seed: int, epoch: int, joint_types: int = NUM_JOINTS) -> Batch:
+    """Decode rows (`rows.SAMPLE_SCHEMA`, values still Arrow's) of so many joint types and stack them."""
     images = np.stack([_decode(row["jpeg"].as_buffer()) for row in rows])
-    side = round((len(rows[0]["heatmaps"].as_buffer()) // NUM_JOINTS) ** 0.5)
-    shape = (NUM_JOINTS, side, side)
+    side = round((len(rows[0]["heatmaps"].as_buffer()) // joint_types) ** 0.5)
+    shape = (joint_types, side, side)
     heatmaps = np.stack([np.frombuffer(r["heatmaps"].as_buffer(), np.uint8).reshape(shape) for r in rows])
     masks = np.stack([unpack_mask(row["mask"].as_py(), side) for row in rows])
-    joints, areas = _padded(rows)
+    joints, areas = _padded(rows, joint_types)
     ids = [row["image_id"].as_py() for row in rows]
     keys = [sample_key(seed, epoch, i, row["view"].as_py()) for i, row in zip(ids, rows, strict=True)]
     targets = Targets(torch.from_numpy(heatmaps), torch.from_numpy(masks), joints, areas)
@@ -60,15 +60,15 @@ def _decode(jpeg: Any) -> np.ndarray:
     return image
 
 
-def _padded(rows: Sequence[dict[str, Any]]) -> tuple[Tensor, Tensor]:
+def _padded(rows: Sequence[dict[str, Any]], joint_types: int) -> tuple[Tensor, Tensor]:
     """Joints (B, P, J, 3) and areas (B, P) of all rows, padded with zeros to the largest P."""
     areas = [row["areas"].values.to_numpy(zero_copy_only=False) for row in rows]
     people = max(len(a) for a in areas)
-    joints_BPJ3 = np.zeros((len(rows), people, NUM_JOINTS, 3), np.float32)
+    joints_BPJ3 = np.zeros((len(rows), people, joint_types, 3), np.float32)
     areas_BP = np.zeros((len(rows), people), np.float32)
     for b, (row, area) in enumerate(zip(rows, areas, strict=True)):
         flat = row["joints"].values.to_numpy(zero_copy_only=False)
-        joints_BPJ3[b, : len(area)] = flat.reshape(-1, NUM_JOINTS, 3)
+        joints_BPJ3[b, : len(area)] = flat.reshape(-1, joint_types, 3)
         areas_BP[b, : len(area)] = area
     return torch.from_numpy(joints_BPJ3), torch.from_numpy(areas_BP)
 

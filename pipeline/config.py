@@ -21,14 +21,21 @@ from hgg.config import (
 from hgg.skeleton import Skeleton, SkeletonName, skeleton_named
 from pipeline.config_ablation import AblationConfig
 
+DataFormat = Literal["coco", "ochuman", "crowdpose"]
+"""The layouts of data sets that are read."""
+
 
 class DataConfig(Settings):
     """Where the data are, and how records become samples."""
 
     root: Path = Path("data/coco")
     """Folder of the data set, as its archives unpack; `pipeline/layout.py` says where its files are."""
-    format: Literal["coco", "ochuman", "crowdpose"] = "coco"
-    """Layout of the data set and rules of its AP; crowdpose needs skeleton=crowdpose."""
+    format: DataFormat = "coco"
+    """Layout of the data set and meaning of its annotations; crowdpose needs skeleton=crowdpose."""
+    annotations: str = ""
+    """Annotation file below the root, {split} in it the split's name; empty is the format's own."""
+    pictures: str = ""
+    """Folder of pictures below the root, {split} in it the split's name; empty is the format's own."""
     train_split: str = "train2017"
     """Split that is trained on."""
     val_split: str = "val2017"

@@ -10,6 +10,8 @@ from hgg.poses import Poses
 from pipeline.files import atomic_path
 from pipeline.metrics import Detection
 
+FIGURES = ("AP", "AP50", "AP75", "AP_M", "AP_L", "AP_easy", "AP_medium", "AP_hard", "AR")
+"""Those that tables show: COCO's know sizes, CrowdPose's degrees of crowding."""
 TITLES = {"ae": "AE", "hgg": "HGG", "oracle": "oracle"}
 PERSON = 1  # COCO's category
 MOST_PEOPLE = 20  # of an image that COCO's evaluation looks at, the highest scores first
@@ -44,9 +46,9 @@ def write_detections(path: Path, rows: Iterable[Detection]) -> None:
 
 def table(ap: Mapping[str, Mapping[str, float]]) -> str:
     """AP and AR of each grouping under each other; a dash where no person counts."""
-    shown = ("AP", "AP50", "AP75", "AP_M", "AP_L", "AR")
-    lines = [" " * 8 + "".join(f"{name:>8}" for name in shown)]
+    shown = [name for name in FIGURES if all(name in figures for figures in ap.values())]
+    lines = [" " * 8 + "".join(f"{name:>10}" for name in shown)]
     for grouping, figures in ap.items():
-        values = (f"{figures[name]:8.3f}" if figures[name] >= 0 else f"{'-':>8}" for name in shown)
+        values = (f"{figures[name]:10.3f}" if figures[name] >= 0 else f"{'-':>10}" for name in shown)
         lines.append(f"{TITLES[grouping]:8}" + "".join(values))
     return "\n".join(lines)

@@ -13,7 +13,9 @@ from pycocotools.coco import COCO
 
 from pipeline.evaluate import Evaluation
 from pipeline.grouping_errors import Fates
-from pipeline.metrics import Detection, coco_metrics
+from pipeline.metrics import Detection
+from pipeline.metrics_crowdpose import CROWDING, crowded
+from pipeline.scoring import score
 
 COLUMNS = ("images", "people", "AE", "HGG", "oracle", "1 - oracle", "oracle - HGG", "oracle - AE")
 """Columns of the table, after the name of the part."""
@@ -57,7 +59,7 @@ KINDS: tuple[tuple[str, Callable[[_Image], bool]], ...] = (
 
 
 def diagnose(found: Evaluation) -> list[Part]:
-    """AP of each grouping on all images of an evaluation, on each of `KINDS`, and by `SIZES`.
+    """AP of each grouping on all images of an evaluation, on each of `KINDS`, and by `SIZES` or crowding.
 
     A detection too many counts in the part that its image belongs to.
     """
@@ -65,12 +67,26 @@ def diagnose(found: Evaluation) -> list[Part]:
     parts = [_part("all", [len(image.areas) for image in images.values()], _of_all(found, "AP"))]
     for name, numbers in _by_kind(images):
         chosen = {number: images[number] for number in numbers}
-        ap = {grouping: _ap(found.truth, rows, [*chosen]) for grouping, rows in found.detections.items()}
+        ap = {grouping: _ap(found, rows, [*chosen]) for grouping, rows in found.detections.items()}
         parts.append(_part(name, [len(image.areas) for image in chosen.values()], ap))
+    if found.skeleton == "crowdpose":
+        return parts + _by_crowding(found, images)
     for name, metric, low, high in SIZES:
         of_size = [sum(low <= area < high for area in image.areas) for image in images.values()]
         parts.append(_part(name, [people for people in of_size if people], _of_all(found, metric)))
     return parts
+
+
+def _by_crowding(found: Evaluation, images: Mapping[int, _Image]) -> list[Part]:
+    """CrowdPose's degrees of crowding in the sizes' place: its AP knows no sizes."""
+    return [
+        _part(
+            f"crowding {metric.removeprefix('AP_')}",
+            [len(images[number].areas) for number in crowded(found.truth, metric, images)],
+            _of_all(found, metric),
+        )
+        for metric in CROWDING
+    ]
 
 
 def sum_fates(found: Evaluation) -> dict[str, dict[str, Fates]]:
@@ -119,8 +135,8 @@ def _of_all(found: Evaluation, metric: str) -> dict[str, float]:
     return {grouping: figures[metric] for grouping, figures in found.ap.items()}
 
 
-def _ap(truth: COCO, rows: Sequence[Detection], images: Sequence[int]) -> float:
-    return coco_metrics(truth, rows, images)["AP"] if images else -1.0
+def _ap(found: Evaluation, rows: Sequence[Detection], images: Sequence[int]) -> float:
+    return score(found.truth, rows, found.skeleton, images)["AP"] if images else -1.0
 
 
 def _describe(truth: COCO, image: int) -> _Image:

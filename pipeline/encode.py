@@ -77,13 +77,21 @@ def view_rng(seed: int, image_id: int, view: int) -> np.random.Generator:
     return np.random.default_rng([seed, image_id, view])
 
 
-def to_labels(record: dict[str, Any], transform: np.ndarray, columns: int, rows: int | None = None) -> Labels:
+def to_labels(
+    record: dict[str, Any],
+    transform: np.ndarray,
+    columns: int,
+    rows: int | None = None,
+    *,
+    joint_types: int = NUM_JOINTS,
+) -> Labels:
     """People and mask of a record under a transform (2, 3) from original to input pixels.
 
-    The output maps have so many columns and rows of cells; without `rows` they are square.
+    The output maps have so many columns and rows of cells; without `rows` they are square. `joint_types` is
+    J where there is nobody to tell it.
     """
     size = (columns, rows or columns)
-    joints = _joints(record["people"], transform, size)
+    joints = _joints(record["people"], transform, size, joint_types)
     pixels = np.array([person["area"] for person in record["people"]], np.float64)
     areas = (pixels * geometry.area_ratio(transform)).astype(np.float32)
     return Labels(joints, areas, _mask(record["ignore"], transform, size))
@@ -104,11 +112,13 @@ def _random_transform(
     )
 
 
-def _joints(people: list[dict[str, Any]], transform: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+def _joints(
+    people: list[dict[str, Any]], transform: np.ndarray, size: tuple[int, int], joint_types: int
+) -> np.ndarray:
     """(P, J, 3) in cells; joints that are not labelled or fall outside the map are all zeros."""
     if not people:
-        return np.zeros((0, NUM_JOINTS, 3), np.float32)
-    original = np.array([person["keypoints"] for person in people], np.float64).reshape(-1, NUM_JOINTS, 3)
+        return np.zeros((0, joint_types, 3), np.float32)
+    original = np.array([person["keypoints"] for person in people], np.float64).reshape(len(people), -1, 3)
     cells = geometry.to_cells(geometry.apply(transform, original[..., :2])).astype(np.float32)
     inside = ((cells >= -0.5) & (cells < np.array(size) - 0.5)).all(axis=-1)
     flags = inside & (original[..., 2] > 0)  # COCO's 1 (hidden) and 2 (visible) are labels alike

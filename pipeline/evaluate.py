@@ -27,15 +27,17 @@ from hgg.model import HGG
 from hgg.oracle import group_oracle
 from hgg.poses import Poses
 from hgg.predictor import Detections, Predictor
-from hgg.skeleton import NUM_JOINTS
+from hgg.skeleton import COCO as COCO_JOINTS
+from hgg.skeleton import Skeleton, SkeletonName
 from hgg.targets import Targets
 from pipeline.command import UserError
 from pipeline.detections import coco_rows
 from pipeline.encode import to_labels
 from pipeline.grouping_errors import Fates, count_fates
 from pipeline.jpeg import decode_picture
-from pipeline.metrics import Detection, coco_metrics, load_annotations
+from pipeline.metrics import Detection
 from pipeline.pictures import Gallery
+from pipeline.scoring import load_truth, score
 from pipeline.shard_writer import chunks
 from pipeline.shards import read_records
 
@@ -62,6 +64,8 @@ class Evaluation(NamedTuple):
     """Ground truth that AP was computed from."""
     fates: dict[str, dict[int, Fates]]
     """What became of each image's labelled keypoints, by image id; empty without the oracle."""
+    skeleton: SkeletonName = "coco"
+    """Whose rules AP was computed by."""
 
 
 def evaluate_model(
@@ -80,7 +84,8 @@ def evaluate_model(
     Args:
         model: on the device that it is to run on; its mode is left as it was.
         records: folder of the split's records.
-        annotations: the split's COCO annotation file, from which AP is computed.
+        annotations: the split's annotation file, from which AP is computed by the rules of the model's
+            skeleton.
         batch_size: images per forward pass.
         groupings: `ae`, `hgg`, `oracle` (candidates grouped by ground truth).
         limit: only so many images, the first of the records; 0 is all. AP is then over these alone.
@@ -91,7 +96,7 @@ def evaluate_model(
         UserError: no finished records in the folder, no annotation file, or records of other images.
     """
     try:
-        truth = load_annotations(annotations)
+        truth = load_truth(annotations, model.config.skeleton)
     except ValueError as error:
         raise UserError(str(error)) from error
     total = min(limit or len(truth.imgs), len(truth.imgs))
@@ -112,8 +117,9 @@ def evaluate_model(
             logged = time.perf_counter()
             _log_progress(len(found.image_ids), total, logged - begun)
     counts = found.counts(total, time.perf_counter() - begun)
-    ap = {grouping: coco_metrics(truth, rows, found.image_ids) for grouping, rows in found.rows.items()}
-    return Evaluation(ap, found.rows, counts, found.image_ids, truth, found.fates)
+    rules, images = model.config.skeleton, found.image_ids
+    ap = {grouping: score(truth, rows, rules, images) for grouping, rows in found.rows.items()}
+    return Evaluation(ap, found.rows, counts, images, truth, found.fates, rules)
 
 
 @dataclass
@@ -168,18 +174,18 @@ def _people(
     The truth is looked at for the oracle alone; without it there are no fates.
     """
     detections = predictor.detect(images)
-    candidates = detections.candidates
+    candidates, config = detections.candidates, predictor.model.config
     clusters: dict[Grouping, Clusters] = {}
     fates: dict[Grouping, list[Fates]] = {}
     if "ae" in groupings:
-        clusters["ae"] = group_associative(candidates, predictor.model.config.grouping.tag_threshold)
+        clusters["ae"] = group_associative(candidates, config.grouping.tag_threshold, config.joints)
     if "hgg" in groupings:
         clusters["hgg"] = predictor.group(candidates)
     if "oracle" in groupings:
-        targets = true_people(records, detections.transforms, candidates.size.tolist())
+        targets = true_people(records, detections.transforms, candidates.size.tolist(), config.joints)
         targets = Targets(*(part.to(candidates.xy.device) for part in targets))
-        clusters["oracle"] = group_oracle(candidates, targets)
-        label_BN = assign(candidates, targets).cpu().numpy()
+        clusters["oracle"] = group_oracle(candidates, targets, config.joints)
+        label_BN = assign(candidates, targets, config.joints).cpu().numpy()
         labelled_B = (targets.joints[..., 2] > 0).sum((1, 2)).tolist()
         fates = {name: _fates(label_BN, found, labelled_B) for name, found in clusters.items()}
     people = {name: predictor.people(detections, found) for name, found in clusters.items()}
@@ -192,7 +198,10 @@ def _fates(label_BN: np.ndarray, clusters: Clusters, labelled_B: list[int]) -> l
 
 
 def true_people(
-    records: list[dict[str, Any]], transforms: np.ndarray, sizes: Sequence[Sequence[int]]
+    records: list[dict[str, Any]],
+    transforms: np.ndarray,
+    sizes: Sequence[Sequence[int]],
+    skeleton: Skeleton = COCO_JOINTS,
 ) -> Targets:
     """Joints, areas and masks of records under their transforms (B, 2, 3), on the CPU; without heatmaps.
 
@@ -200,13 +209,14 @@ def true_people(
         records: of a batch.
         transforms: original pixels to input pixels.
         sizes: columns and rows of each image's output maps. Masks are as large as the largest, 0 beyond.
+        skeleton: the people's joint types.
     """
     labels = [
-        to_labels(record, transform, *size)
+        to_labels(record, transform, *size, joint_types=skeleton.count)
         for record, transform, size in zip(records, transforms, sizes, strict=True)
     ]
     most = max(len(label.areas) for label in labels)
-    joints_BPJ3 = torch.zeros(len(labels), most, NUM_JOINTS, 3)
+    joints_BPJ3 = torch.zeros(len(labels), most, skeleton.count, 3)
     areas_BP = torch.zeros(len(labels), most)
     for place, label in enumerate(labels):
         joints_BPJ3[place, : len(label.areas)] = torch.from_numpy(label.joints)
@@ -215,7 +225,7 @@ def true_people(
     mask_BSS = torch.zeros(len(labels), int(rows), int(columns))
     for place, (label, size) in enumerate(zip(labels, sizes, strict=True)):
         mask_BSS[place, : size[1], : size[0]] = torch.from_numpy(label.mask)
-    heatmaps: Tensor = torch.zeros(len(labels), NUM_JOINTS, 0, 0)
+    heatmaps: Tensor = torch.zeros(len(labels), skeleton.count, 0, 0)
     return Targets(heatmaps, mask_BSS, joints_BPJ3, areas_BP)
 
 

@@ -19,8 +19,8 @@ from hgg.explain import Node, Step, explain_nodes, explain_rounds, sources
 from hgg.oracle import group_oracle
 from hgg.poses import Poses
 from hgg.predictor import Detections, Predictor, evaluating
-from hgg.skeleton import JOINTS, LIMBS
-from pipeline.annotations import people_and_ignored
+from hgg.skeleton import Skeleton
+from pipeline.annotations import DIALECTS, people_and_ignored
 from pipeline.coco import CocoImage, read_coco
 from pipeline.command import UserError
 from pipeline.evaluate import true_people
@@ -34,7 +34,7 @@ QUALITY = 90  # of the page's JPEG
 BELIEVED = 0.1  # value of a keypoint below which it is not drawn, as `hgg.draw.draw_poses`
 
 
-def read_labels(path: Path) -> dict[str, CocoImage]:
+def read_labels(path: Path, joints: Skeleton) -> dict[str, CocoImage]:
     """Images of a COCO keypoint annotation file by their file names.
 
     Raises:
@@ -42,7 +42,7 @@ def read_labels(path: Path) -> dict[str, CocoImage]:
     """
     if not path.is_file():
         raise UserError(f"--labels={path}: no such file: give a COCO keypoint annotation file")
-    return {image.file_name: image for image in read_coco(path).images}
+    return {image.file_name: image for image in read_coco(path, joints.count).images}
 
 
 def explain(
@@ -62,25 +62,28 @@ def explain(
     """
     found = predictor.detect([picture])
     model, candidates = predictor.model, found.candidates
+    joints = model.config.joints
     with torch.no_grad(), evaluating(model):
         hierarchy = model.grouping(candidates)
     nodes = explain_nodes(candidates, found.transforms[0])
     steps = explain_rounds(hierarchy, len(nodes), model.config.grouping.cut)
     groupings = {
         "HGG": model.people(hierarchy, candidates),
-        "AE": group_associative(candidates, model.config.grouping.tag_threshold),
+        "AE": group_associative(candidates, model.config.grouping.tag_threshold, joints),
     }
     if label is not None:
-        groupings["oracle"] = _oracle(found, picture, label)
+        groupings["oracle"] = _oracle(found, picture, label, joints)
     people = {title: predictor.people(found, clusters)[0] for title, clusters in groupings.items()}
-    write_picture(out / f"{name}.rounds.png", draw_strip(picture, nodes, steps, people["HGG"]))
+    write_picture(
+        out / f"{name}.rounds.png", draw_strip(picture, nodes, steps, people["HGG"], skeleton=joints)
+    )
     data = {
         "title": name,
         "width": picture.shape[1],
         "height": picture.shape[0],
         "image": "data:image/jpeg;base64," + base64.b64encode(encode_jpeg(picture, QUALITY)).decode(),
-        "joints": [joint.replace("_", " ") for joint in JOINTS],
-        "limbs": LIMBS,
+        "joints": [joint.replace("_", " ") for joint in joints.names],
+        "limbs": joints.limbs,
         "colours": [f"#{red:02x}{green:02x}{blue:02x}" for red, green, blue in COLOURS],
         "believed": BELIEVED,
         "groupings": [*groupings],
@@ -96,7 +99,7 @@ def explain(
     write_text(out / f"{name}.html", TEMPLATE.read_text(encoding="utf-8").replace("@DATA@", text))
 
 
-def _oracle(found: Detections, picture: np.ndarray, label: CocoImage) -> Clusters:
+def _oracle(found: Detections, picture: np.ndarray, label: CocoImage, joints: Skeleton) -> Clusters:
     """The candidates grouped by the labels."""
     if picture.shape[:2] != (label.height, label.width):
         raise UserError(
@@ -104,13 +107,13 @@ def _oracle(found: Detections, picture: np.ndarray, label: CocoImage) -> Cluster
             f"{picture.shape[1]} x {picture.shape[0]}: give the labels of this very picture"
         )
     try:
-        people, ignore = people_and_ignored(label.annotations, label.width, label.height)
+        size, dialect = (label.width, label.height), DIALECTS[joints.name]
+        people, ignore = people_and_ignored(label.annotations, *size, dialect)
     except BadData as error:
         raise UserError(f"--labels: {label.file_name}: {error}") from error
     record = {"people": people, "ignore": ignore}
-    return group_oracle(
-        found.candidates, true_people([record], found.transforms, found.candidates.size.tolist())
-    )
+    sizes = found.candidates.size.tolist()
+    return group_oracle(found.candidates, true_people([record], found.transforms, sizes, joints), joints)
 
 
 def _node(node: Node) -> dict[str, Any]:

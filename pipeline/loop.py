@@ -102,7 +102,7 @@ def train(
         torch.manual_seed(step_seed(options.seed, step, rank()))
         rate = set_rates(optimiser, step, stage)
         batch = batch.to(device)
-        images, targets = augment(batch, options.flip, options.colour)
+        images, targets = augment(batch, options.flip, options.colour, training.objective.model.config.joints)
         images = images.contiguous(memory_format=torch.channels_last)
         terms = forward(images, targets, teacher_share(step, stage), options.bf16)
         means = mean_over_ranks(terms)

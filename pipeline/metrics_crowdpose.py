@@ -5,7 +5,7 @@ CrowdPose counts as COCO does, with constants of its own, so pycocotools does th
 
 import contextlib
 import io
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from copy import deepcopy
 from pathlib import Path
 from typing import Any
@@ -30,12 +30,17 @@ CROWDING: dict[str, tuple[float, float]] = {
 """Images of each degree: from the first crowdIndex to below the second."""
 
 
-def crowdpose_metrics(annotations: COCO | Path | str, detections: Iterable[Detection]) -> dict[str, float]:
+def crowdpose_metrics(
+    annotations: COCO | Path | str,
+    detections: Iterable[Detection],
+    image_ids: Sequence[int] | None = None,
+) -> dict[str, float]:
     """AP and AR of detections by CrowdPose's rules, at most 20 people an image.
 
     Args:
         annotations: ground truth, or its file: COCO's layout with 14 keypoints, a `crowdIndex` in each image.
         detections: rows of a COCO result file with 14 keypoints each; none at all gives zeros.
+        image_ids: images that count; detections elsewhere are ignored. By default all of the file.
 
     Returns:
         AP, AP50, AP75, AR, AR50, AR75, AP_easy, AP_medium, AP_hard, each in [0, 1]; -1 where there is
@@ -47,20 +52,28 @@ def crowdpose_metrics(annotations: COCO | Path | str, detections: Iterable[Detec
     truth = annotations if isinstance(annotations, COCO) else load_annotations(annotations)
     rows = [dict(row) for row in detections]
     _check(truth, rows)
-    truth = _with_areas(truth)
+    truth = with_areas(truth)
+    chosen = truth.getImgIds() if image_ids is None else image_ids
+    check_known(truth, chosen)
     with contextlib.redirect_stdout(io.StringIO()):
         found = result_rows(truth, rows)
-    whole = _accumulated(truth, found, truth.getImgIds())
+    whole = _accumulated(truth, found, chosen)
     figures = {
         name: _mean(whole[kind], threshold)
         for kind, prefix in (("precision", "AP"), ("recall", "AR"))
         for name, threshold in ((prefix, None), (f"{prefix}50", 0.5), (f"{prefix}75", 0.75))
     }
-    crowding: dict[int, Any] = dict(truth.imgs)
-    for name, (low, high) in CROWDING.items():
-        images = [number for number, image in crowding.items() if low <= image["crowdIndex"] < high]
+    for name in CROWDING:
+        images = crowded(truth, name, chosen)
         figures[name] = _mean(_accumulated(truth, found, images)["precision"]) if images else -1.0
     return figures
+
+
+def crowded(truth: COCO, name: str, image_ids: Iterable[int]) -> list[int]:
+    """Those of the images that a figure of `CROWDING` is about."""
+    low, high = CROWDING[name]
+    images: Mapping[int, Any] = truth.imgs
+    return [number for number in image_ids if low <= images[number]["crowdIndex"] < high]
 
 
 def _check(truth: COCO, rows: list[Detection]) -> None:
@@ -79,7 +92,7 @@ def _check(truth: COCO, rows: list[Detection]) -> None:
     check_known(truth, [row["image_id"] for row in rows])
 
 
-def _with_areas(truth: COCO) -> COCO:
+def with_areas(truth: COCO) -> COCO:
     """The ground truth with CrowdPose's areas; what was given stays as it is."""
     changed = COCO()
     changed.dataset = deepcopy(truth.dataset)
@@ -90,7 +103,7 @@ def _with_areas(truth: COCO) -> COCO:
     return changed
 
 
-def _accumulated(truth: COCO, found: COCO, images: list[int]) -> Mapping[str, Any]:
+def _accumulated(truth: COCO, found: COCO, images: Iterable[int]) -> Mapping[str, Any]:
     """Precision and recall of pycocotools by OKS threshold (first axis), over people of all sizes."""
     with contextlib.redirect_stdout(io.StringIO()):
         evaluator = COCOeval(truth, found, "keypoints")

@@ -9,7 +9,7 @@ import numpy as np
 
 from hgg.draw import colours_like, draw_poses, side_by_side, stacked
 from hgg.poses import Poses
-from hgg.skeleton import NUM_JOINTS
+from hgg.skeleton import COCO, Skeleton
 from pipeline.files import atomic_path
 
 TITLES = {"ae": "AE", "hgg": "HGG"}  # of the groupings that are drawn, from left to right
@@ -30,8 +30,9 @@ class Shown(NamedTuple):
 class Gallery:
     """Keeps the most crowded of the images offered, and draws them; holds `size` images at a time."""
 
-    def __init__(self, size: int) -> None:
+    def __init__(self, size: int, skeleton: Skeleton = COCO) -> None:
         self.size = size
+        self.skeleton = skeleton
         self.shown: list[Shown] = []
 
     def offer(self, record: dict[str, Any], image: np.ndarray, people: Mapping[Any, Poses]) -> None:
@@ -39,14 +40,14 @@ class Gallery:
         crowding = overlap(
             np.array([person["box"] for person in record["people"]], np.float64).reshape(-1, 4)
         )
-        truth = true_poses(record)
+        truth = true_poses(record, self.skeleton)
         self.shown.append(Shown(crowding, record["image_id"], image, truth, dict(people)))
         self.shown.sort(key=lambda shown: (-shown.crowding, shown.image_id))
         del self.shown[self.size :]
 
     def draw(self, folder: Path) -> list[Path]:
         """Write a picture an image, {image_id}.png, and picture.png, the first few of them in one."""
-        rows = {shown.image_id: _row(shown) for shown in self.shown}
+        rows = {shown.image_id: _row(shown, self.skeleton) for shown in self.shown}
         pictures = {folder / f"{image_id}.png": row for image_id, row in rows.items()}
         if rows:
             pictures[folder / "picture.png"] = stacked(list(rows.values())[:GRID_ROWS])
@@ -67,10 +68,10 @@ def overlap(boxes_P4: np.ndarray) -> float:
     return float(np.triu(ratio_PP, k=1).sum())
 
 
-def true_poses(record: dict[str, Any]) -> Poses:
+def true_poses(record: dict[str, Any], skeleton: Skeleton = COCO) -> Poses:
     """The people of a record, labelled joints with score 1."""
     points = np.array([person["keypoints"] for person in record["people"]], np.float32)
-    keypoints_PJ3 = points.reshape(-1, NUM_JOINTS, 3)
+    keypoints_PJ3 = points.reshape(-1, skeleton.count, 3)
     keypoints_PJ3[..., 2] = keypoints_PJ3[..., 2] > 0
     return Poses(keypoints_PJ3, np.ones(len(keypoints_PJ3), np.float32))
 
@@ -83,13 +84,14 @@ def write_picture(path: Path, picture: np.ndarray) -> None:
         temporary.write_bytes(data.tobytes())
 
 
-def _row(shown: Shown) -> np.ndarray:
+def _row(shown: Shown, skeleton: Skeleton) -> np.ndarray:
     """Ground truth, AE and HGG; a person has the colour of the true person it is nearest to."""
-    truth = draw_poses(shown.image, shown.truth, long_side=PANEL_SIDE, scores=False, min_joints=1)
+    look: Any = {"long_side": PANEL_SIDE, "skeleton": skeleton}
+    truth = draw_poses(shown.image, shown.truth, scores=False, min_joints=1, **look)
     panels = [("ground truth", truth)]
     for grouping, title in TITLES.items():
         if grouping in shown.people:
             poses = shown.people[grouping]
             colours = colours_like(poses, shown.truth)
-            panels.append((title, draw_poses(shown.image, poses, long_side=PANEL_SIDE, colours=colours)))
+            panels.append((title, draw_poses(shown.image, poses, colours=colours, **look)))
     return side_by_side(panels)

@@ -13,7 +13,7 @@ from hgg.config import InferenceConfig
 from hgg.draw import draw_poses
 from hgg.poses import Poses
 from hgg.predictor import Predictor
-from hgg.skeleton import JOINTS, LIMBS
+from hgg.skeleton import Skeleton
 from pipeline.coco import CocoImage
 from pipeline.command import UserError
 from pipeline.detections import PERSON
@@ -64,7 +64,7 @@ def explainable(
         raise UserError("--explain shows one plain view: set inference.flip=false, inference.scales=[1.0]")
     if labels is None:
         return dict.fromkeys(images)
-    known = read_labels(labels)
+    known = read_labels(labels, predictor.model.config.joints)
     unknown = [path.name for path in images if path.name not in known]
     if unknown:
         raise UserError(f"--labels={labels}: no image {unknown[0]} in it: give its labels, or leave them out")
@@ -97,13 +97,16 @@ def predict_images(predictor: Predictor, images: list[Path], out: Path, *, batch
     for path in images:
         _read(path)
     names = _picture_names(images)
+    skeleton = predictor.model.config.joints
     entries: list[dict[str, Any]] = []
     people: list[dict[str, Any]] = []
     begun = logged = time.perf_counter()
     for paths in chunks(images, batch_size):
         pictures = [_read(path) for path in paths]
         for path, picture, poses in zip(paths, pictures, predictor.predict(pictures), strict=True):
-            write_picture(out / "pictures" / names[len(entries)], draw_poses(picture, poses))
+            write_picture(
+                out / "pictures" / names[len(entries)], draw_poses(picture, poses, skeleton=skeleton)
+            )
             entries.append(_image_entry(len(entries) + 1, path, picture))
             people += _annotations(entries[-1]["id"], len(people) + 1, poses)
         now = time.perf_counter()
@@ -111,7 +114,8 @@ def predict_images(predictor: Predictor, images: list[Path], out: Path, *, batch
             logged = now
             left = (len(images) - len(entries)) * (now - begun) / len(entries)
             log.info("%d of %d images, %.0f s left", len(entries), len(images), left)
-    write_json(out / "people.json", {"images": entries, "annotations": people, "categories": [_category()]})
+    found = {"images": entries, "annotations": people, "categories": [_category(skeleton)]}
+    write_json(out / "people.json", found)
     return {"images": len(entries), "people": len(people)}
 
 
@@ -148,10 +152,10 @@ def _annotations(image_id: int, first_id: int, poses: Poses) -> Iterator[dict[st
         }
 
 
-def _category() -> dict[str, Any]:
+def _category(skeleton: Skeleton) -> dict[str, Any]:
     """COCO's person; limbs count joints from 1 there."""
-    skeleton = [[first + 1, second + 1] for first, second in LIMBS]
-    return {"id": PERSON, "name": "person", "keypoints": list(JOINTS), "skeleton": skeleton}
+    limbs = [[first + 1, second + 1] for first, second in skeleton.limbs]
+    return {"id": PERSON, "name": "person", "keypoints": list(skeleton.names), "skeleton": limbs}
 
 
 def _picture_names(images: list[Path]) -> list[str]:

@@ -5,8 +5,8 @@ import time
 from contextlib import ExitStack
 from typing import Any
 
-from pipeline.coco import check_layout
 from pipeline.config import RunConfig
+from pipeline.layout import check_layout
 from pipeline.memory import peak_mib
 from pipeline.records import plan_records
 from pipeline.samples import plan_samples
@@ -26,7 +26,7 @@ def preprocess(config: RunConfig) -> dict[str, Any]:
     data, begun = config.data, time.monotonic()
     splits = list(dict.fromkeys([data.train_split, data.val_split]))
     for split in splits:
-        check_layout(data.root, split)
+        check_layout(data, split)
     records = [plan_records(config, split) for split in splits]
     results: dict[str, Any] = {split: {} for split in splits}
     with ExitStack() as ray_running:

@@ -7,11 +7,12 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from pipeline.annotations import people_and_ignored
-from pipeline.coco import CocoImage, annotation_file, image_folder, read_coco
+from pipeline.annotations import COCO_DIALECT, DIALECTS, Dialect, people_and_ignored
+from pipeline.coco import CocoImage, read_coco
 from pipeline.command import UserError
 from pipeline.config import RunConfig
 from pipeline.jpeg import decode_picture
+from pipeline.layout import annotation_file, image_folder
 from pipeline.rejects import BadData, Rejection
 from pipeline.rows import RECORD_SCHEMA, with_metadata
 from pipeline.settings import fingerprint
@@ -30,35 +31,40 @@ def plan_records(config: RunConfig, split: str) -> Stage:
     Raises `UserError` where the file is not COCO's, or no labelled person is in it.
     """
     data = config.data
-    source, pictures = annotation_file(data.root, split), image_folder(data.root, split)
-    coco = read_coco(source)
+    dialect = DIALECTS[data.format]
+    source, pictures = annotation_file(data, split), image_folder(data, split)
+    coco = read_coco(source, dialect.joints)
     kept = [image for image in coco.images if image.has_person or split == data.val_split]
     if not any(image.has_person for image in kept):
         raise UserError(f"{source}: no usable image has a person with labelled joints")
     before = Tally(rejected=list(coco.rejected))
     before.counts["images_without_people"] = sum(not image.has_person for image in coco.images)
-    settings = {"version": VERSION, "row_group": data.row_group}
+    settings: dict[str, Any] = {"version": VERSION, "row_group": data.row_group}
+    if dialect != COCO_DIALECT:  # COCO's records keep the names that they had before there were others
+        settings["dialect"] = dialect._asdict()
     tasks = [
         _task(shard, list(_with_bytes(images, pictures, before)), settings)
         for shard, images in enumerate(chunks(kept, data.shard_images))
     ]
     folder = stage_folder(config.run_root, "records", split)
-    write = partial(write_records, folder=folder, pictures=pictures, settings=settings)
+    write = partial(write_records, folder=folder, pictures=pictures, settings=settings, dialect=dialect)
     return Stage("records", split, "images", source, folder, settings, tasks, write, before)
 
 
-def write_records(task: Task, *, folder: Path, pictures: Path, settings: dict[str, Any]) -> ShardRow:
+def write_records(
+    task: Task, *, folder: Path, pictures: Path, settings: dict[str, Any], dialect: Dialect
+) -> ShardRow:
     """Write the records of one shard; images with bad data are left out of it and named in its row."""
     schema = with_metadata(RECORD_SCHEMA, {"stage": "records"} | settings)
     tally = Tally()
-    rows = _records(task.inputs["images"], pictures, tally)
+    rows = _records(task.inputs["images"], pictures, tally, dialect)
     return write_shard(folder, task, schema, chunks(rows, settings["row_group"]), tally)
 
 
-def to_record(image: dict[str, Any], pictures: Path) -> dict[str, Any]:
+def to_record(image: dict[str, Any], pictures: Path, dialect: Dialect = COCO_DIALECT) -> dict[str, Any]:
     """One row of `rows.RECORD_SCHEMA`; raises `BadData` where picture or annotations are bad."""
     size = image["width"], image["height"]
-    people, ignore = people_and_ignored(image["annotations"], *size)
+    people, ignore = people_and_ignored(image["annotations"], *size, dialect)
     try:
         jpeg = (pictures / image["file_name"]).read_bytes()
     except OSError as error:
@@ -70,10 +76,12 @@ def to_record(image: dict[str, Any], pictures: Path) -> dict[str, Any]:
     return kept | {"jpeg": jpeg, "people": people, "ignore": ignore}
 
 
-def _records(images: list[dict[str, Any]], pictures: Path, tally: Tally) -> Iterator[dict[str, Any]]:
+def _records(
+    images: list[dict[str, Any]], pictures: Path, tally: Tally, dialect: Dialect
+) -> Iterator[dict[str, Any]]:
     for image in images:
         try:
-            record = to_record(image, pictures)
+            record = to_record(image, pictures, dialect)
         except BadData as error:
             where = image["image_id"], image["file_name"]
             tally.rejected.append(Rejection(*where, error.reason, error.detail))

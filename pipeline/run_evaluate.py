@@ -9,7 +9,6 @@ import torch
 
 from hgg.model import HGG
 from hgg.predictor import Predictor
-from pipeline.coco import annotation_file
 from pipeline.command import UserError, provenance, write_results
 from pipeline.config import RunConfig
 from pipeline.detections import write_detections
@@ -18,6 +17,7 @@ from pipeline.evaluate import Evaluation, evaluate_model
 from pipeline.files import sha256_file, write_text
 from pipeline.grouping_errors import fate_table
 from pipeline.jpeg import decode_picture
+from pipeline.layout import annotation_file
 from pipeline.pictures import Gallery
 from pipeline.runtime import draw_runtime, measure_runtime
 from pipeline.settings import fingerprint, print_config
@@ -52,9 +52,9 @@ def run_evaluation(
     """
     split, folder = config.data.val_split, config.outputs / "evaluate"
     checkpoint = model_file(config)
-    annotations = annotation_file(config.data.root, split)
+    annotations = annotation_file(config.data, split)
     if not annotations.is_file():
-        raise UserError(f"{annotations}: no such file: correct data.root or data.val_split")
+        raise UserError(f"{annotations}: no such file: correct data.root, data.format or data.val_split")
     records = stage_folder(config.run_root, "records", split)
     origin = {
         "configuration": fingerprint(config),
@@ -64,7 +64,7 @@ def run_evaluation(
         "model_sha256": sha256_file(checkpoint),
     }
     model = trained_model(checkpoint, config.model, config.train.use_gpu)
-    gallery = Gallery(config.evaluate.pictures)
+    gallery = Gallery(config.evaluate.pictures, config.joints)
     torch.manual_seed(config.evaluate.seed)
     with track(config, "evaluate", folder, origin | dict(tags or {}), resume=bool(tags)) as tracked:
         found = evaluate_model(

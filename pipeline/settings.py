@@ -24,7 +24,7 @@ from pipeline.mistakes import Mistake, check, flat
 COMMAND_LINE = "command line"
 FINGERPRINT_DIGITS = 12
 # Settings that runs made before them lack, and what they were then.
-LATER = {"skeleton": "coco", "format": "coco"}
+LATER = {"skeleton": "coco", "format": "coco", "annotations": "", "pictures": ""}
 
 SomeSettings = TypeVar("SomeSettings", bound=Settings)
 

@@ -40,6 +40,10 @@ def predict_submission(config: RunConfig, info: Path, pictures: Path, algorithm:
     Raises:
         UserError: a file that is not COCO's, pictures that are missing or damaged, or no model.
     """
+    if config.skeleton != "coco":
+        raise UserError(
+            f"--submission={info}: COCO's server takes COCO's joints, not those of skeleton={config.skeleton}"
+        )
     name = INFO_NAME.fullmatch(info.name)
     if name is None:
         raise UserError(

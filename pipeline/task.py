@@ -6,10 +6,10 @@ from typing import Any, Literal, NamedTuple
 
 import torch
 
-from pipeline.coco import annotation_file
 from pipeline.command import UserError
 from pipeline.config import RunConfig, StageConfig
 from pipeline.files import sha256_file, write_json
+from pipeline.layout import annotation_file
 from pipeline.settings import described, fingerprint
 from pipeline.shards import data_fingerprint, records_manifest, samples_manifest, stage_folder
 
@@ -77,7 +77,7 @@ class Task(NamedTuple):
         """Records and annotation file that the model is validated on."""
         data = self.config.data
         records = stage_folder(self.config.run_root, "records", data.val_split)
-        return records, annotation_file(data.root, data.val_split)
+        return records, annotation_file(data, data.val_split)
 
 
 def plan_task(config: RunConfig, stage: StageName) -> Task:

@@ -111,7 +111,7 @@ class _Outputs:
         if self.writes:
             groupings: list[Grouping] = ["ae"] if self.task.stage == "pretrain" else ["hgg", "ae"]
             records, annotations = self.task.validation
-            gallery = Gallery(PICTURES)
+            gallery = Gallery(PICTURES, config.joints)
             found = evaluate_model(
                 self.training.model,
                 records,

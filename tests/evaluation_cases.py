@@ -19,6 +19,8 @@ from pipeline.config import RunConfig
 from pipeline.encode import to_labels
 from pipeline.jpeg import encode_jpeg
 from pipeline.records import plan_records
+from pipeline.samples import plan_samples
+from pipeline.shard_writer import Stage
 from pipeline.shards import read_records, write_manifest
 
 WIDTH, HEIGHT = 240, 160
@@ -27,7 +29,15 @@ TAG_STEP = 10.0  # between the tags of two people: far more than AE's threshold 
 
 def make_records(config: RunConfig, split: str) -> Path:
     """Stage 1 of one split in this process; returns the folder of the records."""
-    stage = plan_records(config, split)
+    return _make(plan_records(config, split), split)
+
+
+def make_samples(config: RunConfig, split: str) -> Path:
+    """Stage 2 of one split, whose records are there, in this process; returns the folder of the samples."""
+    return _make(plan_samples(config, split), split)
+
+
+def _make(stage: Stage, split: str) -> Path:
     stage.folder.mkdir(parents=True)
     rows = [stage.write(task) for task in stage.tasks]
     write_manifest(
@@ -64,14 +74,15 @@ class PerfectModel(HGG):
     def _maps(self, record: dict[str, Any]) -> tuple[np.ndarray, np.ndarray]:
         side = self.config.network.output_size
         view = letterbox(record["width"], record["height"], self.config.network.input_size)
-        joints_PJ3 = to_labels(record, view, side).joints
+        joints_PJ3 = to_labels(record, view, side, joint_types=self.config.joints.count).joints
         return encode_heatmaps(joints_PJ3, side, self.sigma), _tags(joints_PJ3, side)
 
 
 def _tags(joints_PJ3: np.ndarray, side: int) -> np.ndarray:
     cells = np.arange(side)
-    tags_JSS = np.zeros((NUM_JOINTS, side, side), np.float32)
-    for kind in range(NUM_JOINTS):
+    types = joints_PJ3.shape[1]
+    tags_JSS = np.zeros((types, side, side), np.float32)
+    for kind in range(types):
         people = np.flatnonzero(joints_PJ3[:, kind, 2] > 0)
         if len(people):
             x, y = joints_PJ3[people, kind, :2].T[:, :, None, None]

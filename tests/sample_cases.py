@@ -50,7 +50,9 @@ def write_samples(folder: Path, rows_of_files: list[int], row_group: int = 4, mo
         rows = [sample_row(image_id + k + 1, people=(image_id + k) % (most_people + 1)) for k in range(count)]
         image_id += count
         shards.append(write_shard(folder, number, rows, row_group))
-    write_manifest(folder, "samples", folder.name, {"input_size": INPUT}, shards, {}, [])
+    write_manifest(
+        folder, "samples", folder.name, {"input_size": INPUT, "joints": NUM_JOINTS}, shards, {}, []
+    )
     return image_id
 
 

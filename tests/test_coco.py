@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from hgg.skeleton import NUM_JOINTS
-from pipeline.coco import check_layout, read_coco
+from pipeline.coco import read_coco
 from pipeline.command import UserError
 from pipeline.rejects import by_reason
 from tiny_coco import PERSON, TinyCoco
@@ -114,21 +114,6 @@ def test_files_that_are_not_json(content: bytes, tmp_path: Path) -> None:
     path.write_bytes(content)
     with pytest.raises(UserError, match="not JSON"):
         read_coco(path)
-
-
-def test_layout(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match=r"no such annotation file; data\.root="):
-        check_layout(tmp_path, "val")
-    coco = TinyCoco()
-    coco.write(tmp_path, "val")
-    with pytest.raises(UserError, match="the folder of pictures is empty"):
-        check_layout(tmp_path, "val")
-    (tmp_path / "val").rmdir()
-    with pytest.raises(UserError, match="the folder of pictures is missing"):
-        check_layout(tmp_path, "val")
-    coco.add_image()
-    coco.write(tmp_path, "val")
-    check_layout(tmp_path, "val")
 
 
 def test_real_annotations_are_read_without_loss(shared_data: Path) -> None:

@@ -21,7 +21,7 @@ from tiny_coco import TinyCoco
 
 
 def make_config(root: Path, network: NetworkConfig | None = None, **data: Any) -> RunConfig:
-    settings = {"views": 2, "row_group": 3, "shard_images": 8, "sigma": 1.0} | data
+    settings: dict[str, Any] = {"views": 2, "row_group": 3, "shard_images": 8, "sigma": 1.0} | data
     return RunConfig(
         run_root=root / "run",
         network=network or NetworkConfig(input_size=64, depth=2),

@@ -5,6 +5,7 @@ from pycocotools.cocoeval import Params
 
 from hgg.skeleton import (
     AE_ORDER,
+    CROWDPOSE,
     FLIP_INDEX,
     JOINTS,
     LIMBS,
@@ -14,13 +15,16 @@ from hgg.skeleton import (
     GraphName,
     graph_links,
 )
+from pipeline.metrics_crowdpose import OKS_SIGMAS as OKS_SIGMAS_OF_EVALUATION
+
+
+def _swapped(name: str) -> str:
+    return name.replace("left", "LEFT").replace("right", "left").replace("LEFT", "right")
 
 
 def test_mirror_swaps_left_and_right() -> None:
     for joint, mirrored in enumerate(FLIP_INDEX):
-        name = JOINTS[joint]
-        expected = name.replace("left", "LEFT").replace("right", "left").replace("LEFT", "right")
-        assert JOINTS[mirrored] == expected
+        assert JOINTS[mirrored] == _swapped(JOINTS[joint])
 
 
 def test_oks_constants_are_those_of_pycocotools() -> None:
@@ -55,3 +59,21 @@ def test_each_graph_holds_the_one_before_and_is_mirror_symmetric() -> None:
     for pairs in links:
         assert all(a < b for a, b in pairs)
         assert {tuple(sorted((FLIP_INDEX[a], FLIP_INDEX[b]))) for a, b in pairs} == pairs
+
+
+def test_crowdpose_s_skeleton_agrees_with_itself() -> None:
+    assert CROWDPOSE.count == 14
+    for joint, mirrored in enumerate(CROWDPOSE.flip_index):
+        assert CROWDPOSE.names[mirrored] == _swapped(CROWDPOSE.names[joint])
+    assert sorted(CROWDPOSE.order) == list(range(14))
+    assert len(CROWDPOSE.tree) == 13
+    assert [len(graph_links(name, CROWDPOSE)) for name in ("tree", "bypass", "extended", "full")] == [
+        13, 28, 35, 91,
+    ]  # fmt: skip
+    for pairs in (CROWDPOSE.limbs, CROWDPOSE.tree, CROWDPOSE.cross_body):
+        links = {frozenset(pair) for pair in pairs}
+        assert {frozenset(CROWDPOSE.flip_index[joint] for joint in pair) for pair in links} == links
+
+
+def test_crowdpose_s_constants_are_those_of_its_evaluation() -> None:
+    assert pytest.approx(OKS_SIGMAS_OF_EVALUATION.tolist()) == CROWDPOSE.sigmas

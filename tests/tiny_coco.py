@@ -8,7 +8,8 @@ import cv2
 import numpy as np
 
 from hgg.skeleton import NUM_JOINTS
-from pipeline.coco import annotation_file, image_folder
+from pipeline.config import DataConfig
+from pipeline.layout import annotation_file, image_folder
 
 PERSON = 1
 
@@ -73,12 +74,13 @@ class TinyCoco:
 
     def write(self, root: Path, split: str) -> Path:
         """Write annotation file and pictures; returns the annotation file."""
-        path = annotation_file(root, split)
+        data = DataConfig(root=root)
+        path = annotation_file(data, split)
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(json.dumps(self.document()), encoding="utf-8")
-        image_folder(root, split).mkdir(parents=True, exist_ok=True)
-        for name, data in self.pictures.items():
-            (image_folder(root, split) / name).write_bytes(data)
+        image_folder(data, split).mkdir(parents=True, exist_ok=True)
+        for name, picture in self.pictures.items():
+            (image_folder(data, split) / name).write_bytes(picture)
         return path
 
 
