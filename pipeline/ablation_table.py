@@ -15,6 +15,8 @@ METRICS = ("AP", "AP50", "AP75", "AR", "AR50", "AR75")
 """Columns of the paper's Table 2."""
 OTHERS = (("AE", "ae"), ("oracle", "oracle"))
 """Other groupings of the same trained models, whose AP stands beside."""
+PARTS = (("gain: 1 person", "1 person"), ("gain: 4 or more", "4 or more people"))
+"""Kinds of image (`pipeline.diagnosis.KINDS`) for which a row's AP less AE's stands beside."""
 
 
 class Line(NamedTuple):
@@ -35,6 +37,12 @@ class Line(NamedTuple):
             return None
         own, ae, oracle = (mean(self.values("AP", grouping)) for grouping in ("hgg", "ae", "oracle"))
         return (own - ae) / (oracle - ae) if oracle > ae else None
+
+    def gain(self, kind: str) -> float | None:
+        """The row's AP less AE's on images of a kind in percent, mean over trials; None without people."""
+        rows = [row for result in self.results for row in result["diagnosis"] if row["part"] == kind]
+        gains = [100 * (row["HGG"] - row["AE"]) for row in rows if row["HGG"] is not None]
+        return mean(gains) if gains else None
 
 
 def write_tables(folder: Path, rows: Sequence[Row], results: Sequence[dict[str, Any]]) -> dict[str, Any]:
@@ -67,7 +75,8 @@ def _line(row: Row, results: Sequence[dict[str, Any]]) -> Line:
 
 
 def _markdown(lines: Sequence[Line]) -> str:
-    titles = ["row", "what", "paper", *METRICS, *(title for title, _ in OTHERS), "of the way", "trials"]
+    beside = [*(title for title, _ in OTHERS), "of the way", *(title for title, _ in PARTS)]
+    titles = ["row", "what", "paper", *METRICS, *beside, "trials"]
     table = [f"| {' | '.join(titles)} |", f"|---|---|{'---:|' * (len(titles) - 2)}"]
     for line in lines:
         cells = [line.row.name, line.row.config.ablation.title, _paper(line.row), *_cells(line)]
@@ -75,7 +84,8 @@ def _markdown(lines: Sequence[Line]) -> str:
     notes = [
         "Percent; mean ± standard deviation over trials. `paper` is the paper's AP on COCO val2017, where we "
         "know it. AE and oracle group the same models' candidates greedily by tags and by the ground truth; "
-        "`of the way` is how far the row's AP is on the way from the one to the other.",
+        "`of the way` is how far the row's AP is on the way from the one to the other, `gain` its AP less "
+        "AE's on images with so many people.",
         *_origin([result for line in lines for result in line.results]),
     ]
     return "\n".join(table) + "\n\n" + "\n\n".join(notes) + "\n"
@@ -83,11 +93,13 @@ def _markdown(lines: Sequence[Line]) -> str:
 
 def _cells(line: Line) -> list[str]:
     if not line.results:
-        return ["not trained here", *[""] * (len(METRICS) + len(OTHERS) - 1), "", "0"]
+        return ["not trained here", *[""] * (len(METRICS) + len(OTHERS) + len(PARTS)), "0"]
     own = [_spread(line.values(metric)) for metric in METRICS]
     others = [_spread(line.values("AP", grouping)) for _, grouping in OTHERS]
     way = "" if line.way is None else f"{line.way:.0%}"
-    return [*own, *others, way, str(len(line.results))]
+    gains = [line.gain(kind) for _, kind in PARTS]
+    shown = ["" if gain is None else f"{gain:+.2f}" for gain in gains]
+    return [*own, *others, way, *shown, str(len(line.results))]
 
 
 def _paper(row: Row) -> str:
@@ -122,7 +134,7 @@ def _csv(lines: Sequence[Line]) -> str:
     """All digits; spread is the standard deviation, empty for a single trial."""
     text = io.StringIO()
     names = [f"{metric}_{kind}" for metric in METRICS for kind in ("mean", "spread", "paper")]
-    others = [f"{name}_AP_mean" for _, name in OTHERS]
+    others = [*(f"{name}_AP_mean" for _, name in OTHERS), *(title for title, _ in PARTS)]
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(["row", "title", "trials", *names, *others, "AP_by_trial"])
     for line in lines:
@@ -136,6 +148,7 @@ def _csv(lines: Sequence[Line]) -> str:
                 getattr(line.row.config.ablation.paper, metric),
             ]
         ap = [mean(line.values("AP", grouping)) if line.results else "" for _, grouping in OTHERS]
+        ap += ["" if (gain := line.gain(kind)) is None else gain for _, kind in PARTS]
         trials = " ".join(repr(value) for value in line.values("AP"))
         title = line.row.config.ablation.title
         writer.writerow([line.row.name, title, len(line.results), *figures, *ap, trials])

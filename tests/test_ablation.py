@@ -165,6 +165,10 @@ def _result(row: Row, seed: int, ap: float) -> dict[str, Any]:
     return {
         "ablation": {"row": row.name, "seed": seed, "draw": 0, "settings": row.settings},
         "ap": {name: dict.fromkeys(METRICS, value) for name, value in figures.items()},
+        "diagnosis": [
+            {"part": "1 person", "AE": ap, "HGG": ap + 0.01},
+            {"part": "4 or more people", "AE": None, "HGG": None},
+        ],
         "training": {"run": f"joint-{row.name}-{seed}", "seconds": 1800.0},
         "counts": {"images": 300.0},
         "commit": "0123456789abcdef",
@@ -183,13 +187,15 @@ def test_tables_have_means_spreads_and_what_was_not_trained(run: RunConfig, tmp_
     lines = (tmp_path / "out" / "ablation.md").read_text().splitlines()
     assert lines[2].startswith("| 1 | associative embedding, greedy | 57.6 | not trained here |")
     assert lines[4].startswith("| 9 | all, EdgeConv: HGG | 60.4 | 37.50 ± 17.68 | 37.50 ± 17.68 |")
-    assert lines[4].endswith("| 25.00 ± 17.68 | 50.00 ± 17.68 | 50% | 2 |")
+    assert lines[4].endswith("| 25.00 ± 17.68 | 50.00 ± 17.68 | 50% | +1.00 |  | 2 |")
     assert "3 trainings, 1.50 hours of training together; commit 0123456789ab." in lines[-1]
     with (tmp_path / "out" / "ablation.csv").open(newline="") as file:
         table = {line["row"]: line for line in csv.DictReader(file)}
     assert (table["9"]["AP_mean"], table["9"]["AP_paper"]) == ("37.5", "60.4")
     assert float(table["9"]["AP_spread"]) == pytest.approx(17.6776695)
     assert table["9"]["AP_by_trial"] == "25.0 50.0"
+    assert float(table["9"]["gain: 1 person"]) == pytest.approx(1.0)
+    assert table["9"]["gain: 4 or more"] == ""
     assert (table["tree"]["AP_spread"], table["4"]["AP_mean"], table["4"]["trials"]) == ("", "", "0")
     assert (tmp_path / "out" / "graphs.png").stat().st_size > 10_000
 
