@@ -47,8 +47,11 @@ def write_detections(path: Path, rows: Iterable[Detection]) -> None:
 def table(ap: Mapping[str, Mapping[str, float]]) -> str:
     """AP and AR of each grouping under each other; a dash where no person counts."""
     shown = [name for name in FIGURES if all(name in figures for figures in ap.values())]
-    lines = [" " * 8 + "".join(f"{name:>10}" for name in shown)]
+    width = max(8, 1 + max(map(len, shown)))
+    lines = [" " * 8 + "".join(f"{name:>{width}}" for name in shown)]
     for grouping, figures in ap.items():
-        values = (f"{figures[name]:10.3f}" if figures[name] >= 0 else f"{'-':>10}" for name in shown)
+        values = (
+            f"{figures[name]:{width}.3f}" if figures[name] >= 0 else f"{'-':>{width}}" for name in shown
+        )
         lines.append(f"{TITLES[grouping]:8}" + "".join(values))
     return "\n".join(lines)

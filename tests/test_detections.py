@@ -47,3 +47,14 @@ def test_a_result_file_is_a_json_list(tmp_path: Path) -> None:
     ]
     write_detections(tmp_path / "none.json", [])
     assert json.loads((tmp_path / "none.json").read_text()) == []
+
+
+def test_the_table_shows_the_figures_that_all_groupings_have() -> None:
+    coco = dict.fromkeys(("AP", "AP50", "AP75", "AP_M", "AP_L", "AR", "AR50"), 0.5)
+    lines = table({"ae": coco, "hgg": coco | {"AP_L": -1.0}}).splitlines()
+    assert lines[0].split() == ["AP", "AP50", "AP75", "AP_M", "AP_L", "AR"]
+    assert lines[2].split() == ["HGG", "0.500", "0.500", "0.500", "0.500", "-", "0.500"]
+    crowdpose = dict.fromkeys(("AP", "AP50", "AP75", "AP_easy", "AP_medium", "AP_hard", "AR"), 0.5)
+    lines = table({"hgg": crowdpose}).splitlines()
+    assert lines[0].split() == ["AP", "AP50", "AP75", "AP_easy", "AP_medium", "AP_hard", "AR"]
+    assert len(lines[0]) == len(lines[1])
