@@ -71,9 +71,14 @@ def draw_curves(rows: Sequence[Row], path: Path, title: str) -> None:
     # Imported here because it takes a second and only one rank draws.
     from matplotlib.figure import Figure
 
-    names = [*LOSSES, ("lr",), ("images_per_second",), ("ap", "ap_ae")]
+    # Pretraining has no grouping losses: its panel would be empty.
+    losses = [group for group in LOSSES if any(row[name] for row in rows for name in group)]
+    names = [*losses, ("lr",), ("images_per_second",), ("ap", "ap_ae")]
     figure = Figure(figsize=(PANEL_INCHES[0] * 3, PANEL_INCHES[1] * 2), layout="constrained")
-    for panel, group in zip(figure.subplots(2, 3).flat, names, strict=True):
+    panels = figure.subplots(2, 3).flat
+    for panel in panels[len(names) :]:
+        panel.set_axis_off()
+    for panel, group in zip(panels, names, strict=False):
         for name in group:
             points = [(row["step"], row[name]) for row in rows if row[name] is not None]
             panel.plot(*zip(*points, strict=True) if points else ((), ()), label=name, marker=".")

@@ -170,9 +170,11 @@ class _Progress:
     def log(self, running: Sequence[Unit]) -> None:
         """One line."""
         total = sum(unit.training.joint.steps for unit in self.units)
-        done = sum(unit.training.joint.steps for unit in self.finished) + self._steps(running)
-        here = max(1, done - self.steps_before)
-        left = timedelta(seconds=round((total - done) * (time.monotonic() - self.begun) / here))
+        # A training that waits may have steps of an earlier start, which `steps_before` counts too.
+        others = [unit for unit in self.units if unit not in self.finished]
+        done = sum(unit.training.joint.steps for unit in self.finished) + self._steps(others)
+        here, seconds = done - self.steps_before, time.monotonic() - self.begun
+        left = timedelta(seconds=round((total - done) * seconds / here)) if here else "an unknown time"
         now = "; ".join(f"{unit.name}: step {self._steps([unit])}" for unit in running)
         log.info(
             "ablation: %d of %d trainings done, about %s left%s",
