@@ -14,11 +14,9 @@ import numpy as np
 from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
 
+from hgg.skeleton import CROWDPOSE
 from pipeline.metrics import Detection, check_known, load_annotations, result_rows
 
-# CrowdPose's OKS constants (its evaluation code): shoulders, elbows, wrists, hips, knees and ankles, left and
-# right alike, then head and neck.
-OKS_SIGMAS = np.repeat((0.079, 0.072, 0.062, 0.107, 0.087, 0.089, 0.079), 2)
 BOX_SHARE = 0.53  # of a person's box is taken for the person's area, as the files hold no areas
 
 # An image's crowdIndex says how much its people overlap, from 0 to 1 (CrowdPose, section 3).
@@ -77,7 +75,7 @@ def crowded(truth: COCO, name: str, image_ids: Iterable[int]) -> list[int]:
 
 
 def _check(truth: COCO, rows: list[Detection]) -> None:
-    joints = len(OKS_SIGMAS)
+    joints = CROWDPOSE.count
     for image in truth.imgs.values():
         if "crowdIndex" not in image:
             raise ValueError(f"image {image['id']} has no crowdIndex: not CrowdPose's annotations")
@@ -107,7 +105,7 @@ def _accumulated(truth: COCO, found: COCO, images: Iterable[int]) -> Mapping[str
     """Precision and recall of pycocotools by OKS threshold (first axis), over people of all sizes."""
     with contextlib.redirect_stdout(io.StringIO()):
         evaluator = COCOeval(truth, found, "keypoints")
-        evaluator.params.kpt_oks_sigmas = OKS_SIGMAS
+        evaluator.params.kpt_oks_sigmas = np.array(CROWDPOSE.sigmas)
         evaluator.params.imgIds = sorted(images)
         evaluator.params.areaRng = evaluator.params.areaRng[:1]
         evaluator.params.areaRngLbl = evaluator.params.areaRngLbl[:1]
