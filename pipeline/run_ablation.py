@@ -174,10 +174,10 @@ class _Progress:
         others = [unit for unit in self.units if unit not in self.finished]
         done = sum(unit.training.joint.steps for unit in self.finished) + self._steps(others)
         here, seconds = done - self.steps_before, time.monotonic() - self.begun
-        left = timedelta(seconds=round((total - done) * seconds / here)) if here else "an unknown time"
+        left = f", about {timedelta(seconds=round((total - done) * seconds / here))} left" if here else ""
         now = "; ".join(f"{unit.name}: step {self._steps([unit])}" for unit in running)
         log.info(
-            "ablation: %d of %d trainings done, about %s left%s",
+            "ablation: %d of %d trainings done%s%s",
             *(len(self.finished), len(self.units), left, f" ({now})" if now else ""),
         )
 
