@@ -41,8 +41,9 @@ CHANGES: dict[str, dict[str, Any]] = {
     "full": {},
     "graclus": {"grouping.matching": "graclus"},
     "ours": {"grouping.score_feature": True},
+    "plain": {"grouping.macro_score": False},
 }
-MODEL_OF = {"2": "1", "10": "9", "full": "9", "graclus": "9"}
+MODEL_OF = {"2": "1", "10": "9", "full": "9", "graclus": "9", "plain": "9"}
 
 
 @pytest.fixture
