@@ -69,7 +69,7 @@ def _card(target: Path, weights: int, config: ModelConfig, results: Mapping[str,
         f"hourglass{'es' if network.stacks > 1 else ''} of {network.channels} channels, pictures of "
         f"{network.input_size} x {network.input_size} pixels. It finds people and the {config.joints.count} "
         f"keypoints of each that {DATA_SETS[config.skeleton]} names.",
-        f"Use: `python jobs/predict.py evaluate.checkpoint={target.name} --source photos/ --out people/`, or "
+        f"Use: `python jobs/predict.py --checkpoint {target.name} --source photos/ --out people/`, or "
         "`hgg.weights.load_model` with `hgg.predictor.Predictor`.",
         "## How well it does",
         f"On {counts['images']:.0f} images of `{results['split']}` (data {results['data']}), one scale, no "

@@ -47,6 +47,7 @@ def test_the_file_is_the_model_rounded_and_the_card_has_figures(config: RunConfi
     assert exported["bytes"] == target.stat().st_size < 2 * weights + 60_000  # names and shapes
     card = target.with_suffix(".md").read_text()
     assert card.startswith("# small.pt\n")
+    assert "jobs/predict.py --checkpoint small.pt " in card  # without a configuration: the file has its own
     for stated in (f"{weights:,} parameters", "On 2 images of `val2017`", results["commit"], results["data"]):
         assert stated in card
     assert f"| HGG | {results['ap']['hgg']['AP']:.3f} |" in card
