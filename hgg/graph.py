@@ -11,9 +11,9 @@ from hgg.candidates import Candidates
 from hgg.skeleton import COCO, GraphName, Skeleton, graph_links
 
 
-def num_features(visual_dim: int, skeleton: Skeleton = COCO) -> int:
-    """Features of a node: tag, relational feature, one-hot type, x and y."""
-    return 1 + visual_dim + skeleton.count + 2
+def num_features(visual_dim: int, skeleton: Skeleton = COCO, *, score: bool = False) -> int:
+    """Features of a node: tag, relational feature, one-hot type, x and y, and the score where asked for."""
+    return 1 + visual_dim + skeleton.count + 2 + score
 
 
 def node_features(

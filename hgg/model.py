@@ -25,7 +25,7 @@ class Grouping(nn.Module):
         super().__init__()
         self.config = config
         self.joints = joints
-        features = num_features(visual_dim, joints) + int(config.score_feature)
+        features = num_features(visual_dim, joints, score=config.score_feature)
         self.interaction = Interaction(features, config)
         self.edge = EdgeDiscriminator(config) if config.proximity == "edge" else EmbeddingDistance()
         self.macro = MacroDiscriminator(config)
