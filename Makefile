@@ -16,7 +16,14 @@ TORCH_INDEX ?=
 PIP_INSTALL := $(PYTHON) -m pip install --disable-pip-version-check --quiet -c constraints.txt \
 	$(if $(TORCH_INDEX),--extra-index-url $(TORCH_INDEX))
 
-.PHONY: help setup demo test lint format graclus bench
+# Of make cluster, make submit.
+MINUTES ?= 240
+JOB ?= train_joint
+CONFIG ?= conf/demo.yaml
+ARGS ?=
+CLUSTER := $(PYTHON) -m pipeline.cluster_command
+
+.PHONY: help setup demo test lint format graclus bench cluster cluster-stop submit follow cancel
 
 help: ## Show this list.
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -61,3 +68,18 @@ graclus: $(STAMP) ## Compile torch-cluster (8 to 16 minutes), for grouping.match
 
 bench: $(STAMP) ## Speed here, on the demo's data: views/s, samples/s read, images/s trained.
 	@$(PYTHON) jobs/benchmark.py --config conf/demo.yaml
+
+cluster: $(STAMP) ## A Ray cluster on this machine's loopback, ended by cluster-stop or after MINUTES=240.
+	@$(CLUSTER) start --minutes $(MINUTES)
+
+cluster-stop: $(STAMP) ## End that cluster.
+	@$(CLUSTER) stop
+
+submit: $(STAMP) ## Send a job to it and follow its log: JOB=train_joint CONFIG=conf/demo.yaml ARGS="key.sub=value".
+	@$(CLUSTER) submit $(JOB) --config $(CONFIG) $(ARGS)
+
+follow: $(STAMP) ## Follow the log of a job again: ID=raysubmit_...
+	@$(CLUSTER) follow $(ID)
+
+cancel: $(STAMP) ## End a job: ID=raysubmit_...; the same submit resumes it.
+	@$(CLUSTER) cancel $(ID)

@@ -16,7 +16,7 @@ def main(config: RunConfig, arguments: argparse.Namespace) -> dict[str, Any]:
     from hgg.predictor import Predictor
     from pipeline.layout import image_folder
     from pipeline.predict import explain_images, explainable, find_images, predict_images
-    from pipeline.trained import model_file, trained_model
+    from pipeline.trained import local_model, model_file, trained_model
 
     if arguments.source is None:
         source = image_folder(config.data, config.data.val_split)
@@ -26,9 +26,8 @@ def main(config: RunConfig, arguments: argparse.Namespace) -> dict[str, Any]:
         images = find_images(source)
     # Whoever names a file alone wants that model as it is; a configuration must be the model's own.
     own = arguments.checkpoint is not None and not arguments.config
-    model = trained_model(
-        arguments.checkpoint or model_file(config), None if own else config.model, config.train.use_gpu
-    )
+    file = local_model(config, arguments.checkpoint) if arguments.checkpoint else model_file(config)
+    model = trained_model(file, None if own else config.model, config.train.use_gpu)
     out = arguments.out or config.outputs / "predict"
     predictor = Predictor(model, inference=config.inference)
     if arguments.labels is not None and not arguments.explain:
@@ -51,7 +50,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--out", type=Path, help="folder to write to; by default {run_root}/{trial}/predict")
     parser.add_argument(
-        "--checkpoint", type=Path, help="model; by default evaluate.checkpoint or the best joint one"
+        *("--checkpoint", "--model"),
+        type=Path,
+        help="model file, or a registered one as models:/hgg@champion; by default evaluate.checkpoint or the "
+        "best joint one",
     )
     parser.add_argument(
         "--explain",

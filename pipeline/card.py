@@ -33,7 +33,7 @@ def export_model(config: RunConfig, target: Path) -> dict[str, Any]:
     for path in (target, card):
         if path.exists():
             raise UserError(f"--out={target}: {path} exists: choose another name, or move it away")
-    results = _results_of(config, source)
+    results = results_of(config, source)
     try:
         model = load_model(source)
         with atomic_path(target) as temporary:
@@ -41,7 +41,8 @@ def export_model(config: RunConfig, target: Path) -> dict[str, Any]:
     except ValueError as error:
         raise UserError(str(error)) from error
     weights = sum(parameter.numel() for parameter in model.parameters())
-    write_text(card, _card(target, weights, model.config, results))
+    use = f"`python jobs/predict.py --checkpoint {target.name} --source photos/ --out people/`"
+    write_text(card, _card(target.name, use, "half precision (float16)", weights, model.config, results))
     return {
         "file": str(target),
         "card": str(card),
@@ -50,7 +51,22 @@ def export_model(config: RunConfig, target: Path) -> dict[str, Any]:
     }
 
 
-def _results_of(config: RunConfig, source: Path) -> dict[str, Any]:
+def card_text(name: str, source: Path, results: Mapping[str, Any]) -> str:
+    """The card of a registered model, whose weights are as they were trained.
+
+    Raises `UserError` where `source` is no model.
+    """
+    try:
+        model = load_model(source)
+    except ValueError as error:
+        raise UserError(str(error)) from error
+    weights = sum(parameter.numel() for parameter in model.parameters())
+    use = f"`python jobs/predict.py --checkpoint models:/{name}@champion --source photos/ --out people/`"
+    return _card(name, use, "float32", weights, model.config, results)
+
+
+def results_of(config: RunConfig, source: Path) -> dict[str, Any]:
+    """Results of the evaluation of this very model; `UserError` where there are none."""
     path = config.outputs / "evaluate" / "results.json"
     todo = "run jobs/evaluate.py with these settings first"
     if not path.is_file():
@@ -61,19 +77,20 @@ def _results_of(config: RunConfig, source: Path) -> dict[str, Any]:
     return results
 
 
-def _card(target: Path, weights: int, config: ModelConfig, results: Mapping[str, Any]) -> str:
+def _card(
+    name: str, use: str, precision: str, weights: int, config: ModelConfig, results: Mapping[str, Any]
+) -> str:
     network, counts = config.network, results["counts"]
     parts = [
-        f"# {target.name}",
-        f"A model of HGG on Ray: {weights:,} parameters in half precision (float16); {network.stacks} "
+        f"# {name}",
+        f"A model of HGG on Ray: {weights:,} parameters in {precision}; {network.stacks} "
         f"hourglass{'es' if network.stacks > 1 else ''} of {network.channels} channels, pictures of "
         f"{network.input_size} x {network.input_size} pixels. It finds people and the {config.joints.count} "
         f"keypoints of each that {DATA_SETS[config.skeleton]} names.",
-        f"Use: `python jobs/predict.py --checkpoint {target.name} --source photos/ --out people/`, or "
-        "`hgg.weights.load_model` with `hgg.predictor.Predictor`.",
+        f"Use: {use}, or `hgg.weights.load_model` with `hgg.predictor.Predictor`.",
         "## How well it does",
         f"On {counts['images']:.0f} images of `{results['split']}` (data {results['data']}), one scale, no "
-        "flip, before the weights were rounded to half precision:",
+        f"flip{', before the weights were rounded to half precision' if 'half' in precision else ''}:",
         _figures(results["ap"]),
         "By kind of image; AE groups the same candidates greedily by tags, the oracle by the ground truth:",
         _diagnosis(results["diagnosis"]),
@@ -83,8 +100,8 @@ def _card(target: Path, weights: int, config: ModelConfig, results: Mapping[str,
         "identified, judged or watched by it.",
         "## Where it comes from",
         f"Evaluated by `{results['command']}` at commit {results['commit']}, configuration "
-        f"{results['configuration']}, torch {results['torch']}; weights of the file before rounding "
-        f"{results['model_sha256']}.",
+        f"{results['configuration']}, torch {results['torch']}; weights of the file "
+        f"{'before rounding ' if 'half' in precision else ''}{results['model_sha256']}.",
         f"Weights: Apache 2.0, as the code. {LICENCES[config.skeleton]} No photograph is part of this file.",
     ]
     return "\n\n".join(parts) + "\n"

@@ -60,6 +60,11 @@ def start_ray(cpus: int = 0) -> Iterator[None]:
         ray.shutdown()
 
 
+def cluster_grows() -> bool:
+    """Whether the cluster starts machines for what is asked of it; cluster.yaml sets HGG_AUTOSCALED=1."""
+    return os.environ.get("HGG_AUTOSCALED") == "1"
+
+
 def _start_local(cpus: int) -> None:
     """A cluster of this machine, whose ports answer to this job's token alone."""
     import ray

@@ -7,6 +7,7 @@ import argparse
 import importlib.metadata
 import json
 import logging
+import os
 import platform
 import shlex
 import subprocess
@@ -54,10 +55,27 @@ def run_job(
     parser = _parser(name, description)
     if add_arguments is not None:
         add_arguments(parser)
-    arguments = parser.parse_intermixed_args()
+    _exit_with(_run, main, parser.parse_intermixed_args())
+
+
+def run_command(
+    *, name: str, description: str, add_arguments: Callable[[argparse.ArgumentParser], None]
+) -> NoReturn:
+    """Run a module of `pipeline` that takes no settings, with the manners of a job.
+
+    `add_arguments` gives each of its commands a `function`, which takes the arguments and returns results.
+    """
+    parser = _Parser(prog=f"python -m pipeline.{name}", description=description)
+    add_arguments(parser)
+    arguments = parser.parse_args()
+    _exit_with(_print_results, arguments.function, arguments)
+
+
+def _exit_with(run: Callable[..., int], *arguments: Any) -> NoReturn:
+    """End the process with what `run` returns, or with what it raises made a line and an exit code."""
     _set_up_logging()
     try:
-        sys.exit(_run(main, arguments))
+        sys.exit(run(*arguments))
     except KeyboardInterrupt:
         print("stopped", file=sys.stderr)
         sys.exit(STOPPED)
@@ -88,8 +106,12 @@ def _run(main: Main, arguments: argparse.Namespace) -> int:
     config = load_config(arguments.config, arguments.overrides)
     if arguments.print_config:
         print(print_config(config), end="")
-    else:
-        print(json.dumps(main(config, arguments), allow_nan=False), flush=True)
+        return DONE
+    return _print_results(main, config, arguments)
+
+
+def _print_results(main: Callable[..., dict[str, Any]], *arguments: Any) -> int:
+    print(json.dumps(main(*arguments), allow_nan=False), flush=True)
     return DONE
 
 
@@ -132,9 +154,12 @@ def _version(package: str) -> str:
 
 
 def _commit() -> str:
-    """The commit of this code, with `+changes` where tracked files differ from it, or `unknown`."""
+    """The commit of this code, with `+changes` where tracked files differ from it, or `unknown`.
+
+    A submitted job runs in a copy without history; whoever sent it may name the commit in HGG_COMMIT.
+    """
     if not (REPOSITORY / ".git").exists():
-        return "unknown"
+        return os.environ.get("HGG_COMMIT", "unknown")
     try:
         commit = _git("rev-parse", "HEAD")
         changed = _git("status", "--porcelain", "--untracked-files=no")

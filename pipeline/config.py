@@ -195,9 +195,11 @@ class TrackingConfig(Settings):
     """MLflow."""
 
     uri: str = ""
-    """Tracking server; by default one SQLite file under the run root."""
+    """Tracking server; by default MLFLOW_TRACKING_URI, or else one SQLite file under the run root."""
     experiment: str = "hgg"
     """Experiment that the runs belong to."""
+    model: str = Field("hgg", min_length=1, pattern=r"^[^/:@']+$")
+    """Registered model that jobs/register.py makes versions of."""
 
 
 class RunConfig(Settings):

@@ -4,6 +4,7 @@ from typing import Any
 
 from pipeline.command import provenance, write_results
 from pipeline.config import RunConfig
+from pipeline.doctor import check_start
 from pipeline.files import write_text
 from pipeline.preprocess import preprocess
 from pipeline.settings import fingerprint, print_config
@@ -20,6 +21,7 @@ def run_preprocess(config: RunConfig) -> dict[str, Any]:
     Raises:
         UserError: bad input, or more bad images than `data.max_rejected`.
     """
+    check_start(config)
     results = preprocess(config)
     folder = config.run_root / "preprocess"
     write_text(folder / "config.yaml", print_config(config))

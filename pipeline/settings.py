@@ -6,6 +6,7 @@ are reported at once, before anything starts.
 
 import hashlib
 import json
+import os
 import textwrap
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -22,9 +23,11 @@ from pipeline.config import RunConfig
 from pipeline.mistakes import Mistake, check, flat
 
 COMMAND_LINE = "command line"
+ROOT_VARIABLE = "HGG_ROOT"
+SUBMITTED = "RAY_JOB_CONFIG_JSON_ENV_VAR"  # what Ray sets for the script of `ray job submit`
 FINGERPRINT_DIGITS = 12
 # Settings that runs made before them lack, and what they were then.
-LATER = {"skeleton": "coco", "format": "coco", "annotations": "", "pictures": ""}
+LATER = {"skeleton": "coco", "format": "coco", "annotations": "", "pictures": "", "model": "hgg"}
 
 SomeSettings = TypeVar("SomeSettings", bound=Settings)
 
@@ -143,10 +146,29 @@ def _absolute(config: SomeSettings) -> SomeSettings:
     for name in config.__class__.model_fields:
         value = getattr(config, name)
         if isinstance(value, Path):
-            updates[name] = value.expanduser().absolute()
+            updates[name] = _absolute_path(value.expanduser())
         elif isinstance(value, Settings):
             updates[name] = _absolute(value)
     return config.model_copy(update=updates)
+
+
+def _absolute_path(path: Path) -> Path:
+    """What is in the current folder stays there; everything else that is relative is below `root_folder`."""
+    if str(path).startswith("models:/"):  # a registered model; no path at all
+        return path
+    here = path.absolute()
+    return here if here.exists() else (root_folder() / path).absolute()
+
+
+def root_folder() -> Path:
+    """Where relative paths of settings begin: $HGG_ROOT, by default the current folder.
+
+    That of a submitted job is a copy of this repository which Ray removes, so there it is ~/hgg instead.
+    """
+    named = os.environ.get(ROOT_VARIABLE)
+    if named:
+        return Path(named).expanduser()
+    return Path.home() / "hgg" if SUBMITTED in os.environ else Path.cwd()
 
 
 def _yaml_lines(config: Settings) -> Iterator[str]:

@@ -12,6 +12,7 @@ from pipeline.files import sha256_file, write_json
 from pipeline.layout import annotation_file
 from pipeline.settings import described, fingerprint
 from pipeline.shards import data_fingerprint, records_manifest, samples_manifest, stage_folder
+from pipeline.trained import local_model
 
 StageName = Literal["pretrain", "joint"]
 
@@ -149,7 +150,7 @@ def _identity(task: Task, data: str) -> dict[str, Any]:
 
 
 def _pretrained(config: RunConfig) -> Path:
-    path = config.train.pretrained or config.run_root / "pretrain" / "best.pt"
+    path = local_model(config, config.train.pretrained or config.run_root / "pretrain" / "best.pt")
     if not path.is_file():
         raise UserError(
             f"{path}: no pretrained model there to start joint training from: run jobs/pretrain.py with this "

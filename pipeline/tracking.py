@@ -36,6 +36,7 @@ QUIET = {
     # Else a wrong address is only noticed after four minutes.
     "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "4",
 }
+STORE_VARIABLE = "MLFLOW_TRACKING_URI"
 RUN_FILE = "mlflow.json"  # beside a stage's outputs: which run a job that is started again continues
 MOST_PARAMETERS = 100  # that MLflow takes at a time
 EXAMPLE_SIDE = 64  # pixels of the input example
@@ -92,22 +93,17 @@ class Tracked:
         """
         import mlflow
 
-        before = mlflow.get_tracking_uri()
-        mlflow.set_tracking_uri(self.uri)
-        try:
-            with mlflow.start_run(run_id=self.run_id):
-                logged = mlflow.pyfunc.log_model(
-                    name=name,
-                    python_model=str(SERVED),
-                    artifacts={"weights": str(weights)},
-                    code_paths=[str(Path(hgg.__file__).parent)],
-                    signature=_signature(),
-                    input_example=np.zeros((EXAMPLE_SIDE, EXAMPLE_SIDE, 3), np.uint8),
-                    pip_requirements=served_needs(grouping),
-                    step=step,
-                )
-        finally:
-            mlflow.set_tracking_uri(before)
+        with _as_current_store(self.uri), mlflow.start_run(run_id=self.run_id):
+            logged = mlflow.pyfunc.log_model(
+                name=name,
+                python_model=str(SERVED),
+                artifacts={"weights": str(weights)},
+                code_paths=[str(Path(hgg.__file__).parent)],
+                signature=_signature(),
+                input_example=np.zeros((EXAMPLE_SIDE, EXAMPLE_SIDE, 3), np.uint8),
+                pip_requirements=served_needs(grouping),
+                step=step,
+            )
         return logged.model_uri
 
 
@@ -137,7 +133,19 @@ def track(
         status = "KILLED"
         raise
     finally:
-        tracked.client.set_terminated(tracked.run_id, status)
+        with sending(f"that run {tracked.run_id} ended as {status}"):
+            tracked.client.set_terminated(tracked.run_id, status)
+
+
+@contextmanager
+def sending(what: str) -> Iterator[None]:
+    """A `with` block that talks to the store; where that fails, it is logged what was not sent."""
+    from mlflow.exceptions import MlflowException
+
+    try:
+        yield
+    except (MlflowException, OSError) as error:  # requests' errors are OSErrors
+        log.warning("not sent to MLflow: %s: %s", what, str(error).strip().splitlines()[0])
 
 
 def served_needs(grouping: GroupingConfig) -> list[str]:
@@ -152,12 +160,39 @@ def served_needs(grouping: GroupingConfig) -> list[str]:
 
 def store_uri(config: RunConfig) -> str:
     """Where runs are kept, as MLflow takes it."""
-    return config.tracking.uri or f"sqlite:///{config.run_root.absolute()}/mlflow.db"
+    named = config.tracking.uri or os.environ.get(STORE_VARIABLE)
+    return named or f"sqlite:///{config.run_root.absolute()}/mlflow.db"
 
 
-def _open(config: RunConfig, job: str, folder: Path, tags: dict[str, str], resume: bool) -> Tracked:
+def open_store(config: RunConfig) -> "MlflowClient":
+    """A client of the store, which is made where it is a file that is not there yet.
+
+    Raises `UserError` where it does not answer.
+    """
+    return _connect(config)[0]
+
+
+def store_problem(config: RunConfig) -> str | None:
+    """One line of what is wrong with the store; None where it answers and its tables are current."""
+    _quieten()
+    from mlflow import MlflowClient
+    from mlflow.exceptions import MlflowException
+
+    try:
+        MlflowClient(tracking_uri=store_uri(config)).search_experiments(max_results=1)
+    except (MlflowException, OSError) as error:
+        return str(error).strip().splitlines()[0]
+    return None
+
+
+def _quieten() -> None:
     for name, value in QUIET.items():
         os.environ.setdefault(name, value)
+
+
+def _connect(config: RunConfig) -> "tuple[MlflowClient, str]":
+    """The store and the number of the experiment, which is made on first use."""
+    _quieten()
     from mlflow import MlflowClient
     from mlflow.exceptions import MlflowException
 
@@ -166,20 +201,44 @@ def _open(config: RunConfig, job: str, folder: Path, tags: dict[str, str], resum
     try:
         with _alone(config.run_root):
             client = MlflowClient(tracking_uri=uri)
-            experiment = _experiment(client, config)
-        run_id = _known_run(client, uri, folder) if resume else None
-        if run_id is None:
-            run_id = client.create_run(experiment, run_name=job, tags=tags).info.run_id
-        else:
-            client.update_run(run_id, status="RUNNING")
+            return client, _experiment(client, config)
     except MlflowException as error:
         raise UserError(
             f"tracking.uri={uri}: {str(error).splitlines()[0]}; start that server, correct tracking.uri, or "
             "leave it empty for a file under the run root"
         ) from error
+
+
+def _open(config: RunConfig, job: str, folder: Path, tags: dict[str, str], resume: bool) -> Tracked:
+    """A new run, or with `resume` the one that the folder knows."""
+    client, experiment = _connect(config)
+    uri = store_uri(config)
+    run_id = _known_run(client, uri, folder) if resume else None
+    if run_id is None:
+        run_id = client.create_run(experiment, run_name=job, tags=tags).info.run_id
+    else:
+        client.update_run(run_id, status="RUNNING")
     write_json(folder / RUN_FILE, {"uri": uri, "run_id": run_id})
     log.info("MLflow run %s in %s", run_id, uri)
     return Tracked(client, uri, run_id)
+
+
+@contextmanager
+def _as_current_store(uri: str) -> Iterator[None]:
+    """The store that MLflow's functions without a client write to, for the length of a `with` block.
+
+    MLflow keeps it in the environment too, where it would pass for the user's own choice afterwards.
+    """
+    import mlflow
+
+    chosen = os.environ.get(STORE_VARIABLE)
+    mlflow.set_tracking_uri(uri)
+    try:
+        yield
+    finally:
+        mlflow.set_tracking_uri(chosen or "")
+        if chosen is None:
+            os.environ.pop(STORE_VARIABLE, None)
 
 
 @contextmanager

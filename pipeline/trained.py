@@ -20,13 +20,25 @@ def model_file(config: RunConfig) -> Path:
     Raises:
         UserError: it is not there.
     """
-    path = config.evaluate.checkpoint or config.outputs / "joint" / "best.pt"
+    path = local_model(config, config.evaluate.checkpoint or config.outputs / "joint" / "best.pt")
     if not path.is_file():
         raise UserError(
             f"{path}: no model there: run jobs/train_joint.py with this configuration first, or name a file "
             "with evaluate.checkpoint=FILE"
         )
     return path
+
+
+def local_model(config: RunConfig, path: Path) -> Path:
+    """The path itself, or the file that a registered model (models:/hgg@champion) is fetched to.
+
+    Raises `UserError` where the registry has no such model.
+    """
+    if not str(path).startswith("models:/"):
+        return path
+    from pipeline.registry import fetch
+
+    return fetch(config, str(path))
 
 
 def trained_model(path: Path, settings: ModelConfig | None, use_gpu: bool) -> HGG:

@@ -1,5 +1,6 @@
 """A training stage on Ray Train: DDP workers, checkpoints that Ray commits, restarts after failures."""
 
+import logging
 import math
 import tempfile
 from pathlib import Path
@@ -15,7 +16,7 @@ from ray.train.v2.api.config import CheckpointConfig, FailureConfig, LoggingConf
 from ray.train.v2.torch.torch_trainer import TorchTrainer
 
 from pipeline.checkpoint import write_checkpoint
-from pipeline.cluster import start_ray
+from pipeline.cluster import cluster_grows, start_ray
 from pipeline.command import UserError
 from pipeline.config import TrainConfig
 from pipeline.loop import NotFiniteError, Training
@@ -23,6 +24,7 @@ from pipeline.task import Task
 from pipeline.worker import run_worker
 
 STATE = "state.pt"
+log = logging.getLogger(__name__)
 NOT_VALIDATED = -1.0  # Ray scores by a finite number, and keeps higher ones first
 # A rank waits this long for another one; rank 0 validates while the others wait.
 PATIENCE_SECONDS = 4 * 60 * 60
@@ -116,11 +118,22 @@ def _resources(options: TrainConfig) -> dict[str, float]:
 
 
 def _check_resources(options: TrainConfig) -> None:
-    """Raise `UserError` where the cluster is too small: Ray would wait for more machines without a word."""
+    """Raise `UserError` where the cluster is too small: Ray would wait for more machines without a word.
+
+    Where machines come when they are asked for, it says what is waited for.
+    """
     there = ray.cluster_resources()
     for name, each in _resources(options).items():
         needed = options.num_workers * each
         if there.get(name, 0) < needed:
+            if cluster_grows():
+                log.info(
+                    "waiting for machines: %g %ss are asked for, %g are there",
+                    needed,
+                    name,
+                    there.get(name, 0),
+                )
+                continue
             raise UserError(
                 f"train.num_workers={options.num_workers}: needs {needed:g} {name}s, the Ray cluster has "
                 f"{there.get(name, 0):g}: use fewer workers or a larger cluster"

@@ -14,8 +14,8 @@ ALL = [pytest.param(path, id=f"{path.parent.name}/{path.name}") for path in FILE
 
 # The modules of pipeline whose purpose is Ray, or MLflow, and those that only order what these do.
 # All others run where neither is installed.
-RAY = {"cluster", "run_ablation", "stage", "trainer"}
-MLFLOW = {"tracking", "served"}
+RAY = {"cluster", "doctor_cluster", "run_ablation", "stage", "submit", "trainer"}
+MLFLOW = {"registry", "served", "tracking"}
 DRIVERS = {"preprocess", "run_preprocess"}
 
 MOST_LINES = 300
