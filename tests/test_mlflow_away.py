@@ -23,7 +23,8 @@ from pipeline.settings import print_config
 from tests.training_cases import tiny_run
 
 SECONDS = 240
-STEPS, LOG_EVERY = 3000, 20
+LOG_EVERY = 20
+LONG, SHORT = 3000, 1000  # steps: one must outlast the start of a server
 
 
 class Server:
@@ -71,9 +72,9 @@ def server(tmp_path: Path) -> Iterator[Server]:
     server.stop()
 
 
-def _config(root: Path, uri: str) -> RunConfig:
+def _config(root: Path, uri: str, steps: int) -> RunConfig:
     config = tiny_run(root, validation_images=0)
-    often = {"steps": STEPS, "log_every": LOG_EVERY, "checkpoint_every": 1000, "validate_every": STEPS}
+    often = {"steps": steps, "log_every": LOG_EVERY, "checkpoint_every": 1000, "validate_every": steps}
     return config.model_copy(
         update={
             "pretrain": config.pretrain.model_copy(update=often),
@@ -116,7 +117,7 @@ def _finish(job: "subprocess.Popen[str]") -> tuple[dict[str, Any], str]:
 def _assert_all_arrived(config: RunConfig, results: dict[str, Any]) -> None:
     client = MlflowClient(tracking_uri=config.tracking.uri)
     rows = read_history(config.run_root / "pretrain" / "metrics.csv")
-    assert len(rows) == STEPS // LOG_EVERY
+    assert len(rows) == config.pretrain.steps // LOG_EVERY
     points = client.get_metric_history(results["mlflow_run"], "loss")
     assert [(point.step, point.value) for point in points] == [(row["step"], row["loss"]) for row in rows]
     assert client.get_run(results["mlflow_run"]).info.status == "FINISHED"
@@ -130,7 +131,7 @@ def _assert_all_arrived(config: RunConfig, results: dict[str, Any]) -> None:
 def test_what_a_server_missed_arrives_when_it_is_back(
     server: Server, tmp_path: Path, repository: Path
 ) -> None:
-    config = _config(tmp_path, server.uri)
+    config = _config(tmp_path, server.uri, LONG)
     with _job(config, tmp_path, repository) as job:
         _wait_for_rows(config, 4)
         server.stop()
@@ -145,18 +146,18 @@ def test_what_a_server_missed_arrives_when_it_is_back(
 def test_without_a_server_the_job_ends_well_and_the_same_command_sends_the_rest(
     server: Server, tmp_path: Path, repository: Path
 ) -> None:
-    config = _config(tmp_path, server.uri)
+    config = _config(tmp_path, server.uri, SHORT)
     with _job(config, tmp_path, repository) as job:
         _wait_for_rows(config, 4)
         server.stop()
         results, err = _finish(job)
-    assert results["steps"] == STEPS
+    assert results["steps"] == SHORT
     assert results["mlflow_model"] is None
     assert "MLflow lacks some of it: the same command sends that once it answers" in err
     assert "Traceback" not in err
     server.start()
     with _job(config, tmp_path, repository) as job:
         results, err = _finish(job)
-    assert f"finished already, at step {STEPS}" in err
+    assert f"finished already, at step {SHORT}" in err
     _assert_all_arrived(config, results)
     assert json.loads((config.run_root / "pretrain" / "results.json").read_text()) == results
