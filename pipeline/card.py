@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from hgg.config import ModelConfig
+from hgg.model import HGG
 from hgg.skeleton import SkeletonName
 from hgg.weights import load_model, save_model
 from pipeline.command import UserError
@@ -40,9 +40,7 @@ def export_model(config: RunConfig, target: Path) -> dict[str, Any]:
             save_model(temporary, model, half=True)
     except ValueError as error:
         raise UserError(str(error)) from error
-    weights = sum(parameter.numel() for parameter in model.parameters())
-    use = f"`python jobs/predict.py --checkpoint {target.name} --source photos/ --out people/`"
-    write_text(card, _card(target.name, use, "half precision (float16)", weights, model.config, results))
+    write_text(card, _card(target.name, target.name, model, results, half=True))
     return {
         "file": str(target),
         "card": str(card),
@@ -60,9 +58,7 @@ def card_text(name: str, source: Path, results: Mapping[str, Any]) -> str:
         model = load_model(source)
     except ValueError as error:
         raise UserError(str(error)) from error
-    weights = sum(parameter.numel() for parameter in model.parameters())
-    use = f"`python jobs/predict.py --checkpoint models:/{name}@champion --source photos/ --out people/`"
-    return _card(name, use, "float32", weights, model.config, results)
+    return _card(name, f"models:/{name}@champion", model, results, half=False)
 
 
 def results_of(config: RunConfig, source: Path) -> dict[str, Any]:
@@ -77,20 +73,23 @@ def results_of(config: RunConfig, source: Path) -> dict[str, Any]:
     return results
 
 
-def _card(
-    name: str, use: str, precision: str, weights: int, config: ModelConfig, results: Mapping[str, Any]
-) -> str:
+def _card(title: str, checkpoint: str, model: HGG, results: Mapping[str, Any], *, half: bool) -> str:
+    """The text; `checkpoint` is what predict is given, `half` whether the weights were rounded since."""
+    config = model.config
     network, counts = config.network, results["counts"]
+    weights = sum(parameter.numel() for parameter in model.parameters())
+    precision = "half precision (float16)" if half else "float32"
     parts = [
-        f"# {name}",
+        f"# {title}",
         f"A model of HGG on Ray: {weights:,} parameters in {precision}; {network.stacks} "
         f"hourglass{'es' if network.stacks > 1 else ''} of {network.channels} channels, pictures of "
         f"{network.input_size} x {network.input_size} pixels. It finds people and the {config.joints.count} "
         f"keypoints of each that {DATA_SETS[config.skeleton]} names.",
-        f"Use: {use}, or `hgg.weights.load_model` with `hgg.predictor.Predictor`.",
+        f"Use: `python jobs/predict.py --checkpoint {checkpoint} --source photos/ --out people/`, or "
+        "`hgg.weights.load_model` with `hgg.predictor.Predictor`.",
         "## How well it does",
         f"On {counts['images']:.0f} images of `{results['split']}` (data {results['data']}), one scale, no "
-        f"flip{', before the weights were rounded to half precision' if 'half' in precision else ''}:",
+        f"flip{', before the weights were rounded to half precision' if half else ''}:",
         _figures(results["ap"]),
         "By kind of image; AE groups the same candidates greedily by tags, the oracle by the ground truth:",
         _diagnosis(results["diagnosis"]),
@@ -101,7 +100,7 @@ def _card(
         "## Where it comes from",
         f"Evaluated by `{results['command']}` at commit {results['commit']}, configuration "
         f"{results['configuration']}, torch {results['torch']}; weights of the file "
-        f"{'before rounding ' if 'half' in precision else ''}{results['model_sha256']}.",
+        f"{'before rounding ' if half else ''}{results['model_sha256']}.",
         f"Weights: Apache 2.0, as the code. {LICENCES[config.skeleton]} No photograph is part of this file.",
     ]
     return "\n\n".join(parts) + "\n"

@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from pipeline.command import UserError
+from pipeline.config import TrainConfig
 
 CONNECT_SECONDS = 10
 TOKEN_FILE = Path(".ray") / "auth_token"  # where Ray keeps a user's token, under the home folder
@@ -63,6 +64,11 @@ def start_ray(cpus: int = 0) -> Iterator[None]:
 def cluster_grows() -> bool:
     """Whether the cluster starts machines for what is asked of it; cluster.yaml sets HGG_AUTOSCALED=1."""
     return os.environ.get("HGG_AUTOSCALED") == "1"
+
+
+def worker_resources(options: TrainConfig) -> dict[str, float]:
+    """What Ray reserves for a worker of training."""
+    return {"CPU": options.cpus_per_worker} | ({"GPU": 1.0} if options.use_gpu else {})
 
 
 def _start_local(cpus: int) -> None:

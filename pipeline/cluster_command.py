@@ -5,7 +5,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from pipeline.command import UserError, run_command
+from pipeline.command import UserError, first_line, run_command
 
 FOLDER = Path("runs/cluster")
 
@@ -55,7 +55,7 @@ def cancel(arguments: argparse.Namespace) -> dict[str, Any]:
     try:
         return {"job": arguments.id, "stopped": client.stop_job(arguments.id)}
     except RuntimeError as error:
-        raise UserError(f"{arguments.id}: {str(error).splitlines()[0]}") from error
+        raise UserError(f"{arguments.id}: {first_line(error)}") from error
 
 
 def _client(arguments: argparse.Namespace) -> Any:

@@ -88,6 +88,11 @@ def _exit_with(run: Callable[..., int], *arguments: Any) -> NoReturn:
         sys.exit(FAILED)
 
 
+def first_line(error: BaseException) -> str:
+    """What an error says, in one line; its name where it says nothing."""
+    return (str(error).strip().splitlines() or [type(error).__name__])[0]
+
+
 def write_results(folder: Path, results: dict[str, Any]) -> None:
     """Write `results.json` of a stage into `folder`."""
     write_json(folder / "results.json", results)

@@ -9,7 +9,7 @@ from typing import Any
 import ray
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
-from pipeline.cluster import cluster_grows, start_ray
+from pipeline.cluster import cluster_grows, start_ray, worker_resources
 from pipeline.command import UserError
 from pipeline.config import RunConfig
 from pipeline.doctor import Finding, existing_parent, write_probe
@@ -26,10 +26,8 @@ def check_cluster(config: RunConfig) -> Iterator[Finding]:
     try:
         with start_ray():
             yield Finding("ok", "ray", f"{os.environ['RAY_ADDRESS']}: machines that answer: {len(_nodes())}")
-            wanted = {"CPU": options.num_workers * options.cpus_per_worker}
-            if options.use_gpu:
-                wanted["GPU"] = float(options.num_workers)
-            yield from (_room(name, need, options.num_workers) for name, need in wanted.items())
+            for name, each in worker_resources(options).items():
+                yield _room(name, options.num_workers * each, options.num_workers)
             yield from _check_shared(config.run_root)
     except UserError as error:
         yield Finding("fail", "ray", str(error))

@@ -61,11 +61,8 @@ class LocalCluster(NamedTuple):
 
 def running_cluster(folder: Path) -> LocalCluster | None:
     """The cluster of a folder, or None where it has none that runs."""
-    path = folder / STATE
-    if not path.exists():
-        return None
-    cluster = LocalCluster(**json.loads(path.read_text(encoding="utf-8")))
-    return cluster if processes_of(cluster.marker) else None
+    cluster = _known(folder)
+    return cluster if cluster is not None and processes_of(cluster.marker) else None
 
 
 def start_cluster(folder: Path, minutes: float, cpus: int) -> LocalCluster:
@@ -111,8 +108,7 @@ def start_cluster(folder: Path, minutes: float, cpus: int) -> LocalCluster:
 
 def stop_cluster(folder: Path) -> int:
     """End the cluster of a folder, if it runs; returns how many processes it had."""
-    path = folder / STATE
-    cluster = LocalCluster(**json.loads(path.read_text(encoding="utf-8"))) if path.exists() else None
+    cluster = _known(folder)
     if cluster is None:
         return 0
     found = processes_of(cluster.marker)
@@ -135,6 +131,12 @@ def processes_of(marker: str) -> list[psutil.Process]:
         if ours and process.pid != os.getpid():
             found.append(process)
     return found
+
+
+def _known(folder: Path) -> LocalCluster | None:
+    """What the folder says of its cluster, which may have ended."""
+    path = folder / STATE
+    return LocalCluster(**json.loads(path.read_text(encoding="utf-8"))) if path.exists() else None
 
 
 def _start_keeper(folder: Path, marker: str, arguments: list[str]) -> "subprocess.Popen[bytes]":

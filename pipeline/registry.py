@@ -11,9 +11,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from pipeline.card import card_text, results_of
-from pipeline.command import UserError
+from pipeline.command import UserError, first_line
 from pipeline.config import RunConfig
-from pipeline.files import atomic_path, sha256_file, write_text
+from pipeline.files import atomic_path, write_text
+from pipeline.settings import REGISTERED
 from pipeline.tracking import Tracked, open_store, store_uri, track
 from pipeline.trained import model_file
 
@@ -21,7 +22,6 @@ if TYPE_CHECKING:
     from mlflow import MlflowClient
 
 CHAMPION, CHALLENGER = "champion", "challenger"
-SCHEME = "models:/"
 WEIGHTS = "weights.pt"
 # Registrations that began within this time of one another may have read the alias before the other moved it.
 CONCURRENT_MILLISECONDS = 10 * 60 * 1000
@@ -78,7 +78,7 @@ def register(config: RunConfig, run: str | None, *, dry_run: bool) -> dict[str, 
     return {
         "model": name,
         "version": number,
-        "uri": f"{SCHEME}{name}/{number}",
+        "uri": f"{REGISTERED}{name}/{number}",
         "alias": CHAMPION if better else CHALLENGER,
         "ap": ap,
         "data": data,
@@ -142,7 +142,7 @@ def fetch(config: RunConfig, uri: str) -> Path:
     from mlflow.exceptions import MlflowException
 
     client = open_store(config)
-    name, _, wanted = uri.removeprefix(SCHEME).replace("@", "/@").partition("/")
+    name, _, wanted = uri.removeprefix(REGISTERED).replace("@", "/@").partition("/")
     try:
         found = (
             client.get_model_version_by_alias(name, wanted[1:])
@@ -150,7 +150,7 @@ def fetch(config: RunConfig, uri: str) -> Path:
             else client.get_model_version(name, wanted)
         )
     except MlflowException as error:
-        why = str(error).splitlines()[0]
+        why = first_line(error)
         raise UserError(
             f"{uri}: not in {store_uri(config)} ({why}): register one with jobs/register.py, "
             "or name the store with tracking.uri or MLFLOW_TRACKING_URI"
@@ -174,7 +174,7 @@ def _log_version(
 
     with atomic_path(weights) as temporary:
         temporary.write_bytes(source.read_bytes())
-    card = card_text(f"{config.tracking.model}", source, results)
+    card = card_text(config.tracking.model, source, results)
     write_text(weights.with_name("card.md"), card)
     tracked.artifact(weights.with_name("card.md"))
     uri = tracked.model(weights, config.grouping, 0)
@@ -189,9 +189,9 @@ def _log_version(
         "split": results["split"],
         "configuration": results["configuration"],
         "commit": results["commit"],
-        "sha256": sha256_file(source),
+        "sha256": results["model_sha256"],
     }
-    model_id = uri.removeprefix(SCHEME)
+    model_id = uri.removeprefix(REGISTERED)
     version = tracked.client.create_model_version(
         config.tracking.model,
         tracked.client.get_logged_model(model_id).artifact_location,

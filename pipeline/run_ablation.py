@@ -15,7 +15,7 @@ import torch
 
 from pipeline.ablation import FOLDER, Row, Trial, finished_trials, plan_trials
 from pipeline.ablation_table import write_tables
-from pipeline.cluster import start_ray
+from pipeline.cluster import start_ray, worker_resources
 from pipeline.command import UserError, provenance, write_results
 from pipeline.config import RunConfig, TrainConfig
 from pipeline.report import read_history
@@ -144,7 +144,7 @@ def _room(options: TrainConfig) -> int:
 
     Raises `UserError` where not even one: Ray would wait for more machines without a word.
     """
-    each = {"CPU": options.cpus_per_worker} | ({"GPU": 1.0} if options.use_gpu else {})
+    each = worker_resources(options)
     workers = max(1, options.num_workers)
     there = ray.cluster_resources()
     room = min(int(there.get(name, 0) / (workers * amount)) for name, amount in each.items())

@@ -24,6 +24,7 @@ from pipeline.mistakes import Mistake, check, flat
 
 COMMAND_LINE = "command line"
 ROOT_VARIABLE = "HGG_ROOT"
+REGISTERED = "models:/"  # how a registered model is named, where a file could be
 SUBMITTED = "RAY_JOB_CONFIG_JSON_ENV_VAR"  # what Ray sets for the script of `ray job submit`
 FINGERPRINT_DIGITS = 12
 # Settings that runs made before them lack, and what they were then.
@@ -154,7 +155,7 @@ def _absolute(config: SomeSettings) -> SomeSettings:
 
 def _absolute_path(path: Path) -> Path:
     """What is in the current folder stays there; everything else that is relative is below `root_folder`."""
-    if str(path).startswith("models:/"):  # a registered model; no path at all
+    if str(path).startswith(REGISTERED):  # no path at all
         return path
     here = path.absolute()
     return here if here.exists() else (root_folder() / path).absolute()

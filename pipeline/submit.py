@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pipeline.cluster import QUIET
-from pipeline.command import REPOSITORY, UserError, provenance
+from pipeline.command import REPOSITORY, UserError, first_line, provenance
 from pipeline.settings import ROOT_VARIABLE
 
 if TYPE_CHECKING:
@@ -44,7 +44,7 @@ def job_client(address: str, environment: Mapping[str, str]) -> "JobSubmissionCl
             return JobSubmissionClient(address)
         except (ConnectionError, RuntimeError) as error:
             if time.monotonic() > until:
-                raise UserError(f"{address}: no cluster takes jobs there: {_first_line(error)}") from error
+                raise UserError(f"{address}: no cluster takes jobs there: {first_line(error)}") from error
             time.sleep(0.5)
 
 
@@ -83,14 +83,10 @@ def follow_job(client: "JobSubmissionClient", job_id: str) -> bool:
     try:
         asyncio.run(print_log())
     except RuntimeError as error:
-        raise UserError(f"{job_id}: {_first_line(error)}") from error
+        raise UserError(f"{job_id}: {first_line(error)}") from error
     except KeyboardInterrupt:
         print(f"\n{LEFT.format(job_id)}", file=sys.stderr)
         raise
     status = client.get_job_status(job_id)
     print(f"{job_id}: {status.lower()}", file=sys.stderr)
     return status == "SUCCEEDED"
-
-
-def _first_line(error: BaseException) -> str:
-    return (str(error).strip().splitlines() or [type(error).__name__])[0]

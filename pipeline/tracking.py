@@ -19,7 +19,7 @@ import numpy as np
 
 import hgg
 from hgg.config import GroupingConfig
-from pipeline.command import UserError, provenance
+from pipeline.command import UserError, first_line, provenance
 from pipeline.config import RunConfig
 from pipeline.files import write_json
 from pipeline.mistakes import flat
@@ -145,7 +145,7 @@ def sending(what: str) -> Iterator[None]:
     try:
         yield
     except (MlflowException, OSError) as error:  # requests' errors are OSErrors
-        log.warning("not sent to MLflow: %s: %s", what, str(error).strip().splitlines()[0])
+        log.warning("not sent to MLflow: %s: %s", what, first_line(error))
 
 
 def served_needs(grouping: GroupingConfig) -> list[str]:
@@ -181,7 +181,7 @@ def store_problem(config: RunConfig) -> str | None:
     try:
         MlflowClient(tracking_uri=store_uri(config)).search_experiments(max_results=1)
     except (MlflowException, OSError) as error:
-        return str(error).strip().splitlines()[0]
+        return first_line(error)
     return None
 
 
@@ -204,7 +204,7 @@ def _connect(config: RunConfig) -> "tuple[MlflowClient, str]":
             return client, _experiment(client, config)
     except MlflowException as error:
         raise UserError(
-            f"tracking.uri={uri}: {str(error).splitlines()[0]}; start that server, correct tracking.uri, or "
+            f"tracking.uri={uri}: {first_line(error)}; start that server, correct tracking.uri, or "
             "leave it empty for a file under the run root"
         ) from error
 

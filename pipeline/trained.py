@@ -10,6 +10,7 @@ from hgg.model import HGG
 from hgg.weights import load_model
 from pipeline.command import UserError
 from pipeline.config import RunConfig
+from pipeline.settings import REGISTERED
 
 log = logging.getLogger(__name__)
 
@@ -34,7 +35,7 @@ def local_model(config: RunConfig, path: Path) -> Path:
 
     Raises `UserError` where the registry has no such model.
     """
-    if not str(path).startswith("models:/"):
+    if not str(path).startswith(REGISTERED):
         return path
     from pipeline.registry import fetch
 

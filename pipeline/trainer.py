@@ -16,7 +16,7 @@ from ray.train.v2.api.config import CheckpointConfig, FailureConfig, LoggingConf
 from ray.train.v2.torch.torch_trainer import TorchTrainer
 
 from pipeline.checkpoint import write_checkpoint
-from pipeline.cluster import cluster_grows, start_ray
+from pipeline.cluster import cluster_grows, start_ray, worker_resources
 from pipeline.command import UserError
 from pipeline.config import TrainConfig
 from pipeline.loop import NotFiniteError, Training
@@ -24,10 +24,11 @@ from pipeline.task import Task
 from pipeline.worker import run_worker
 
 STATE = "state.pt"
-log = logging.getLogger(__name__)
 NOT_VALIDATED = -1.0  # Ray scores by a finite number, and keeps higher ones first
 # A rank waits this long for another one; rank 0 validates while the others wait.
 PATIENCE_SECONDS = 4 * 60 * 60
+
+log = logging.getLogger(__name__)
 
 
 class RayCheckpoints:
@@ -72,7 +73,7 @@ def train_on_ray(task: Task) -> dict[str, Any]:
             scaling_config=ScalingConfig(
                 num_workers=options.num_workers,
                 use_gpu=options.use_gpu,
-                resources_per_worker=_resources(options),
+                resources_per_worker=worker_resources(options),
             ),
             run_config=RunConfig(
                 name=task.name,
@@ -112,18 +113,13 @@ def _run_rank(settings: dict[str, Any]) -> dict[str, Any]:
         return {"not_finite": str(error)}
 
 
-def _resources(options: TrainConfig) -> dict[str, float]:
-    """What Ray reserves for a worker."""
-    return {"CPU": options.cpus_per_worker} | ({"GPU": 1} if options.use_gpu else {})
-
-
 def _check_resources(options: TrainConfig) -> None:
     """Raise `UserError` where the cluster is too small: Ray would wait for more machines without a word.
 
     Where machines come when they are asked for, it says what is waited for.
     """
     there = ray.cluster_resources()
-    for name, each in _resources(options).items():
+    for name, each in worker_resources(options).items():
         needed = options.num_workers * each
         if there.get(name, 0) < needed:
             if cluster_grows():

@@ -15,6 +15,7 @@ from hgg.model import HGG
 from hgg.skeleton import JOINTS, NUM_JOINTS
 from hgg.targets import encode_heatmaps
 from hgg.transform import letterbox
+from hgg.weights import save_model
 from pipeline.config import RunConfig
 from pipeline.encode import to_labels
 from pipeline.jpeg import encode_jpeg
@@ -50,6 +51,15 @@ def _make(stage: Stage, split: str) -> Path:
         stage.before.rejected,
     )
     return stage.folder
+
+
+def save_untrained(config: RunConfig, seed: int = 0) -> Path:
+    """A model with weights of the seed, where joint training leaves its best one; returns the file."""
+    torch.manual_seed(seed)
+    path = config.run_root / "joint" / "best.pt"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    save_model(path, HGG(config.model))
+    return path
 
 
 class PerfectModel(HGG):

@@ -5,9 +5,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from evaluation_cases import make_records, write_coco
-from hgg.model import HGG
-from hgg.weights import load_model, save_model
+from evaluation_cases import make_records, save_untrained, write_coco
+from hgg.weights import load_model
 from pipeline.card import export_model
 from pipeline.command import UserError
 from pipeline.config import RunConfig
@@ -23,16 +22,8 @@ def config(tmp_path: Path) -> RunConfig:
     values = {"run_root": tmp_path / "run", "data": {"root": tmp_path / "data"}, "network": NETWORK}
     config = RunConfig.model_validate(values)
     make_records(config, "val2017")
-    _save(config, seed=0)
+    save_untrained(config)
     return config
-
-
-def _save(config: RunConfig, seed: int) -> Path:
-    torch.manual_seed(seed)
-    path = config.run_root / "joint" / "best.pt"
-    path.parent.mkdir(parents=True, exist_ok=True)
-    save_model(path, HGG(config.model))
-    return path
 
 
 def test_the_file_is_the_model_rounded_and_the_card_has_figures(config: RunConfig, tmp_path: Path) -> None:
@@ -67,7 +58,7 @@ def test_a_card_states_figures_of_this_very_model(config: RunConfig, tmp_path: P
     with pytest.raises(UserError, match=r"no evaluation there.*jobs/evaluate\.py"):
         export_model(config, tmp_path / "hgg.pt")
     run_evaluation(config)
-    _save(config, seed=1)
+    save_untrained(config, seed=1)
     with pytest.raises(UserError, match=r"another model than .*best\.pt"):
         export_model(config, tmp_path / "hgg.pt")
     assert not list(tmp_path.glob("hgg.*"))

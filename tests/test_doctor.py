@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from evaluation_cases import make_samples
 from pipeline import doctor
 from pipeline.command import UserError
 from pipeline.config import RunConfig
@@ -21,9 +22,7 @@ from pipeline.doctor import (
     check_packages,
     check_start,
 )
-from pipeline.samples import plan_samples
 from pipeline.settings import load_config
-from pipeline.shards import write_manifest
 from tests.training_cases import tiny_run
 
 GIB = 1 << 30
@@ -35,9 +34,7 @@ def _with_samples(root: Path) -> RunConfig:
     config = config.model_copy(
         update={"data": config.data.model_copy(update={"train_split": config.data.val_split})}
     )
-    stage = plan_samples(config, config.data.val_split)
-    rows = [stage.write(task) for task in stage.tasks]
-    write_manifest(stage.folder, "samples", stage.split, stage.settings, rows, {}, [])
+    make_samples(config, config.data.val_split)
     return config
 
 

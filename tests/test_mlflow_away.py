@@ -100,6 +100,17 @@ def _job(config: RunConfig, root: Path, repository: Path) -> Iterator["subproces
         job.communicate()
 
 
+@contextmanager
+def _job_without_its_server(
+    server: Server, config: RunConfig, root: Path, repository: Path
+) -> Iterator["subprocess.Popen[str]"]:
+    """A job that goes on after its server has taken some rows and gone."""
+    with _job(config, root, repository) as job:
+        _wait_for_rows(config, 4)
+        server.stop()
+        yield job
+
+
 def _wait_for_rows(config: RunConfig, rows: int) -> None:
     history = config.run_root / "pretrain" / "metrics.csv"
     deadline = time.monotonic() + SECONDS
@@ -132,9 +143,7 @@ def test_what_a_server_missed_arrives_when_it_is_back(
     server: Server, tmp_path: Path, repository: Path
 ) -> None:
     config = _config(tmp_path, server.uri, LONG)
-    with _job(config, tmp_path, repository) as job:
-        _wait_for_rows(config, 4)
-        server.stop()
+    with _job_without_its_server(server, config, tmp_path, repository) as job:
         _wait_for_rows(config, 25)
         server.start()
         results, err = _finish(job)
@@ -147,9 +156,7 @@ def test_without_a_server_the_job_ends_well_and_the_same_command_sends_the_rest(
     server: Server, tmp_path: Path, repository: Path
 ) -> None:
     config = _config(tmp_path, server.uri, SHORT)
-    with _job(config, tmp_path, repository) as job:
-        _wait_for_rows(config, 4)
-        server.stop()
+    with _job_without_its_server(server, config, tmp_path, repository) as job:
         results, err = _finish(job)
     assert results["steps"] == SHORT
     assert results["mlflow_model"] is None

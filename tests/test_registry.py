@@ -10,9 +10,8 @@ import numpy as np
 import pytest
 import torch
 
-from evaluation_cases import make_records, write_coco
-from hgg.model import HGG
-from hgg.weights import load_model, save_model
+from evaluation_cases import make_records, save_untrained, write_coco
+from hgg.weights import load_model
 from pipeline.command import UserError
 from pipeline.config import RunConfig
 from pipeline.files import write_json
@@ -41,10 +40,7 @@ def config(tmp_path_factory: pytest.TempPathFactory) -> RunConfig:
     }
     config = RunConfig.model_validate(values)
     make_records(config, "val2017")
-    torch.manual_seed(0)
-    path = config.run_root / "joint" / "best.pt"
-    path.parent.mkdir(parents=True)
-    save_model(path, HGG(config.model))
+    save_untrained(config)
     run_evaluation(config)
     return config
 

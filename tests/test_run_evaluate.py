@@ -6,12 +6,9 @@ import sys
 from pathlib import Path
 
 import pytest
-import torch
 import yaml
 
-from evaluation_cases import make_records, write_coco
-from hgg.model import HGG
-from hgg.weights import save_model
+from evaluation_cases import make_records, save_untrained, write_coco
 from pipeline.command import UserError
 from pipeline.config import RunConfig
 from pipeline.metrics import METRICS, coco_metrics
@@ -28,18 +25,11 @@ def config(tmp_path: Path) -> RunConfig:
     return RunConfig.model_validate(values)
 
 
-def _model(config: RunConfig) -> None:
-    torch.manual_seed(0)
-    path = config.run_root / "joint" / "best.pt"
-    path.parent.mkdir(parents=True)
-    save_model(path, HGG(config.model))
-
-
 def test_the_command_leaves_results_files_pictures_and_a_run_in_mlflow(
     config: RunConfig, repository: Path, tmp_path: Path
 ) -> None:
     make_records(config, "val2017")
-    _model(config)
+    save_untrained(config)
     (tmp_path / "conf.yaml").write_text(yaml.safe_dump(config.model_dump(mode="json")))
     done = subprocess.run(
         [sys.executable, str(repository / "jobs" / "evaluate.py"), "--config", str(tmp_path / "conf.yaml")],
@@ -97,7 +87,7 @@ def _check_tracked(config: RunConfig, results: dict) -> None:
 def test_what_is_missing_or_does_not_fit_is_named_before_anything_is_written(config: RunConfig) -> None:
     with pytest.raises(UserError, match=r"jobs/train_joint\.py"):
         run_evaluation(config)
-    _model(config)
+    save_untrained(config)
     with pytest.raises(UserError, match=r"jobs/preprocess\.py"):
         run_evaluation(config)
     make_records(config, "val2017")

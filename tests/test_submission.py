@@ -4,12 +4,9 @@ import json
 from pathlib import Path
 
 import pytest
-import torch
 from pycocotools.coco import COCO
 
-from evaluation_cases import write_coco
-from hgg.model import HGG
-from hgg.weights import save_model
+from evaluation_cases import save_untrained, write_coco
 from pipeline.command import UserError
 from pipeline.config import RunConfig
 from pipeline.submission import predict_submission
@@ -28,9 +25,7 @@ def config(tmp_path: Path) -> RunConfig:
         "candidates": {"threshold": 0.0, "per_type": 2},
     }
     config = RunConfig.model_validate(values)
-    torch.manual_seed(0)
-    (config.run_root / "joint").mkdir(parents=True)
-    save_model(config.run_root / "joint" / "best.pt", HGG(config.model))
+    save_untrained(config)
     return config
 
 
