@@ -13,7 +13,7 @@ from torch.utils.data import IterableDataset, get_worker_info
 from pipeline.collate import Batch, collate
 from pipeline.command import UserError
 from pipeline.order import Order
-from pipeline.shards import samples_manifest
+from pipeline.shards import held_out_shards, samples_manifest
 
 COLUMNS = ["image_id", "view", "jpeg", "heatmaps", "mask", "joints", "areas"]
 
@@ -40,6 +40,7 @@ class SampleReader(IterableDataset[Batch]):
         world: number of ranks.
         seed: seed of order and augmentation keys.
         start_step: step (counted from 0 over all epochs) that comes first.
+        held_out: share of the shards that is left out (`pipeline.shards.held_out_shards`).
 
     Raises `UserError` where there are no samples or too few for one batch.
     """
@@ -52,9 +53,10 @@ class SampleReader(IterableDataset[Batch]):
         world: int = 1,
         seed: int = 0,
         start_step: int = 0,
+        held_out: float = 0.0,
     ) -> None:
         super().__init__()
-        self.units = find_units(folder)
+        self.units = find_units(folder, held_out)
         self.joint_types = _joint_types(folder)
         self.start_step = start_step
         try:
@@ -107,13 +109,14 @@ def read_in_order(folder: Path, batch_size: int) -> Iterator[Batch]:
         yield collate(rows, 0, 0, joint_types)
 
 
-def find_units(folder: Path) -> list[Unit]:
-    """Row groups of all sample files that the manifest names, in its order.
+def find_units(folder: Path, held_out: float = 0.0) -> list[Unit]:
+    """Row groups of the sample files that the manifest names, in its order, without the share held out.
 
     Raises `UserError` where preprocessing has not finished there.
     """
     units = []
-    for file in samples_manifest(folder).files:
+    files = samples_manifest(folder).files
+    for file in files[: held_out_shards(folder, held_out).start]:
         metadata = pq.read_metadata(file)
         units += [Unit(file, g, metadata.row_group(g).num_rows) for g in range(metadata.num_row_groups)]
     return units

@@ -6,6 +6,7 @@ from the samples' keys, and the seed is part of the settings that the run's name
 
 import json
 import platform
+from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Protocol
@@ -71,6 +72,29 @@ class FolderCheckpoints:
     def _index(self) -> list[dict[str, Any]]:
         path = self.folder / INDEX
         return json.loads(path.read_text(encoding="utf-8")) if path.exists() else []
+
+
+class ScoredCheckpoints:
+    """Checkpoints that tell of each score, once the checkpoint that it belongs to is kept.
+
+    Args:
+        kept: where they are kept.
+        scored: gets step and AP; what it raises ends the training, which a later start goes on from there.
+    """
+
+    def __init__(self, kept: Checkpoints, scored: Callable[[int, float], None]) -> None:
+        self.kept = kept
+        self.scored = scored
+
+    def latest(self) -> Path | None:
+        """The newest complete checkpoint file, or None."""
+        return self.kept.latest()
+
+    def save(self, training: Training, ap: float | None) -> None:
+        """Keep a checkpoint, then tell of its AP, if it has one."""
+        self.kept.save(training, ap)
+        if ap is not None:
+            self.scored(training.progress.step, ap)
 
 
 def write_checkpoint(path: Path, training: Training) -> None:

@@ -71,6 +71,27 @@ def worker_resources(options: TrainConfig) -> dict[str, float]:
     return {"CPU": options.cpus_per_worker} | ({"GPU": 1.0} if options.use_gpu else {})
 
 
+def room_for(options: TrainConfig) -> int:
+    """How many trainings the cluster that Ray is connected to can run at a time.
+
+    Raises `UserError` where not even one and no machines come for it: Ray would wait without a word.
+    """
+    import ray
+
+    each = worker_resources(options)
+    workers = max(1, options.num_workers)
+    there = ray.cluster_resources()
+    room = min(int(there.get(name, 0) / (workers * amount)) for name, amount in each.items())
+    if room < 1 and not cluster_grows():
+        needed = ", ".join(f"{workers * amount:g} {name}s" for name, amount in each.items())
+        found = ", ".join(f"{there.get(name, 0):g} {name}s" for name in each)
+        raise UserError(
+            f"train.num_workers={options.num_workers}: a training needs {needed}, the Ray cluster has "
+            f"{found}: use fewer workers or a larger cluster"
+        )
+    return max(1, room)
+
+
 def _start_local(cpus: int) -> None:
     """A cluster of this machine, whose ports answer to this job's token alone."""
     import ray

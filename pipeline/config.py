@@ -20,6 +20,7 @@ from hgg.config import (
 )
 from hgg.skeleton import Skeleton, SkeletonName, skeleton_named
 from pipeline.config_ablation import AblationConfig
+from pipeline.config_tune import TuneConfig
 
 DataFormat = Literal["coco", "ochuman", "crowdpose"]
 """The layouts of data sets that are read."""
@@ -120,6 +121,9 @@ class TrainConfig(Settings):
     """Model that joint training starts from; by default the best one of pretrain in the run root."""
     seed: int = Field(0, ge=0)
     """Seed of weights, order, flips, colours and dropout."""
+    held_out: float = Field(0.0, ge=0.0, lt=1.0)
+    """Share of the training images, in whole shards, that is not trained on but validated on, in place of the
+    validation split, which so stays clean of what is chosen by it; 0 trains on all."""
     bf16: bool = False
     """bfloat16 autocast in the network, for GPUs; grouping stays in float32."""
     ema: float = Field(0.0, ge=0.0, lt=1.0)
@@ -225,6 +229,7 @@ class RunConfig(Settings):
     tracking: TrackingConfig = TrackingConfig()
     synthetic: SyntheticConfig = SyntheticConfig()
     ablation: AblationConfig = AblationConfig()
+    tune: TuneConfig = TuneConfig()
 
     @property
     def outputs(self) -> Path:

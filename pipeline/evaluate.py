@@ -39,7 +39,7 @@ from pipeline.metrics import Detection
 from pipeline.pictures import Gallery
 from pipeline.scoring import load_truth, score
 from pipeline.shard_writer import chunks
-from pipeline.shards import read_records
+from pipeline.shards import read_records, records_manifest
 
 Grouping = Literal["ae", "hgg", "oracle"]
 GROUPINGS: tuple[Grouping, ...] = ("ae", "hgg", "oracle")
@@ -76,6 +76,7 @@ def evaluate_model(
     batch_size: int,
     groupings: Sequence[Grouping] = GROUPINGS,
     limit: int = 0,
+    shards: range | None = None,
     gallery: Gallery | None = None,
     inference: InferenceConfig | None = None,
 ) -> Evaluation:
@@ -89,6 +90,7 @@ def evaluate_model(
         batch_size: images per forward pass.
         groupings: `ae`, `hgg`, `oracle` (candidates grouped by ground truth).
         limit: only so many images, the first of the records; 0 is all. AP is then over these alone.
+        shards: only these of the records; AP is then over their images alone.
         gallery: is offered every image with its people, for pictures.
         inference: how the images are shown; by default in one plain view.
 
@@ -99,11 +101,12 @@ def evaluate_model(
         truth = load_truth(annotations, model.config.skeleton)
     except ValueError as error:
         raise UserError(str(error)) from error
-    total = min(limit or len(truth.imgs), len(truth.imgs))
+    known = len(truth.imgs) if shards is None else _rows(records, shards)
+    total = min(limit or known, known)
     found = _Found({grouping: [] for grouping in groupings})
     predictor = Predictor(model, inference=inference)
     begun = logged = time.perf_counter()
-    for batch in chunks(islice(read_records(records), limit or None), batch_size):
+    for batch in chunks(islice(read_records(records, shards), limit or None), batch_size):
         _check_known(batch, truth, records, annotations)
         images = [decode_picture(record["jpeg"]) for record in batch]
         detections, people, fates = _people(predictor, batch, images, groupings)
@@ -120,6 +123,11 @@ def evaluate_model(
     rules, images = model.config.skeleton, found.image_ids
     ap = {grouping: score(truth, rows, rules, images) for grouping, rows in found.rows.items()}
     return Evaluation(ap, found.rows, counts, images, truth, found.fates, rules)
+
+
+def _rows(records: Path, shards: range) -> int:
+    rows = records_manifest(records).shards
+    return sum(rows[shard]["rows"] for shard in shards)
 
 
 @dataclass

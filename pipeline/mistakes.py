@@ -68,7 +68,7 @@ def _sort_out(
 def _misfit(field: FieldInfo, value: Any) -> str:
     """What is wrong with a value that pydantic would silently take for something else, or nothing."""
     truths = [each for each in (value if isinstance(value, list) else [value]) if isinstance(each, bool)]
-    if truths and field.annotation in (int, float, tuple[float, ...]):
+    if truths and field.annotation in (int, float, tuple[float, ...], tuple[float, float]):
         return "must be a number, not true or false"
     if isinstance(value, str) and "://" in value and field.annotation in (Path, Path | None):
         return "must be a local path, not a URI"

@@ -15,9 +15,9 @@ import torch
 
 from pipeline.ablation import FOLDER, Row, Trial, finished_trials, plan_trials
 from pipeline.ablation_table import write_tables
-from pipeline.cluster import start_ray, worker_resources
-from pipeline.command import UserError, provenance, write_results
-from pipeline.config import RunConfig, TrainConfig
+from pipeline.cluster import room_for, start_ray
+from pipeline.command import provenance, write_results
+from pipeline.config import RunConfig
 from pipeline.report import read_history
 from pipeline.run_evaluate import run_evaluation
 from pipeline.run_stage import run_stage
@@ -100,7 +100,7 @@ def _run_units(
     """Run units on Ray, as many at a time as there is room for; the first that fails ends the ablation."""
     options = base.train
     with start_ray(cpus=math.ceil(max(1, options.num_workers) * options.cpus_per_worker)):
-        room = _room(options)
+        room = room_for(options)
         log.info("ablation: %d trainings to run, %d at a time", len(units), min(room, len(units)))
         progress = _Progress(units)
         waiting, running = [*units], {}
@@ -137,25 +137,6 @@ def _run_unit(unit: Unit, parent: str, command: list[str]) -> None:
     for trial in unit.trials:
         tags = {"mlflow.parentRunId": parent} | {f"ablation.{k}": str(v) for k, v in trial.key.items()}
         run_evaluation(trial.evaluation, tags=tags, extra={"ablation": trial.key, "training": training})
-
-
-def _room(options: TrainConfig) -> int:
-    """How many trainings the cluster can run at a time.
-
-    Raises `UserError` where not even one: Ray would wait for more machines without a word.
-    """
-    each = worker_resources(options)
-    workers = max(1, options.num_workers)
-    there = ray.cluster_resources()
-    room = min(int(there.get(name, 0) / (workers * amount)) for name, amount in each.items())
-    if room < 1:
-        needed = ", ".join(f"{workers * amount:g} {name}s" for name, amount in each.items())
-        found = ", ".join(f"{there.get(name, 0):g} {name}s" for name in each)
-        raise UserError(
-            f"train.num_workers={options.num_workers}: a training needs {needed}, the Ray cluster has "
-            f"{found}: use fewer workers or a larger cluster"
-        )
-    return room
 
 
 class _Progress:

@@ -1,12 +1,13 @@
 """A training stage from the job's side: checked, named, tracked, trained here or on Ray, summed up."""
 
 import logging
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, ExitStack
 from typing import Any
 
 import torch
 
-from pipeline.checkpoint import FolderCheckpoints
+from pipeline.checkpoint import FolderCheckpoints, ScoredCheckpoints
 from pipeline.command import UserError, provenance, write_results
 from pipeline.config import RunConfig
 from pipeline.doctor import check_start
@@ -44,7 +45,7 @@ def run_stage(config: RunConfig, stage: StageName) -> dict[str, Any]:
         tracked = stack.enter_context(_tracked(task))
         stack.callback(_keep, task, tracked)
         with following(task.folder, tracked, relay=on_ray):
-            figures = _train_on_ray(task) if on_ray else _train_here(task)
+            figures = train_task(task)
         results = _results(task, tracked, figures)
         write_results(task.folder, results)
     if not results["mlflow_model"]:
@@ -73,20 +74,27 @@ def _send_again(task: Task, results: dict[str, Any]) -> dict[str, Any]:
     return results
 
 
-def _train_here(task: Task) -> dict[str, Any]:
-    """In this process, without Ray."""
+def train_task(
+    task: Task, scored: Callable[[int, float], None] | None = None, callbacks: Sequence[Any] = ()
+) -> dict[str, Any]:
+    """Train on Ray or, with `train.num_workers=0`, in this process; returns rank 0's figures.
+
+    Args:
+        task: its folder must be claimed.
+        scored: in this process, told step and AP of each validation.
+        callbacks: on Ray, of Ray Train.
+    """
+    if task.config.train.num_workers:
+        # Imported here so that training in this process needs no Ray.
+        from pipeline.trainer import train_on_ray
+
+        return train_on_ray(task, callbacks)
     if task.config.train.use_gpu and not torch.cuda.is_available():
         raise UserError("train.use_gpu=true: torch finds no GPU here: set train.use_gpu=false")
     device = torch.device("cuda" if task.config.train.use_gpu else "cpu")
     folder = task.folder / "checkpoints" / f"{task.name}-local"
-    return run_worker(task, FolderCheckpoints(folder, task.config.train.keep_checkpoints), device)
-
-
-def _train_on_ray(task: Task) -> dict[str, Any]:
-    # Imported here so that training in this process needs no Ray.
-    from pipeline.trainer import train_on_ray
-
-    return train_on_ray(task)
+    checkpoints = FolderCheckpoints(folder, task.config.train.keep_checkpoints)
+    return run_worker(task, ScoredCheckpoints(checkpoints, scored) if scored else checkpoints, device)
 
 
 def _results(task: Task, tracked: Tracked, figures: dict[str, Any]) -> dict[str, Any]:

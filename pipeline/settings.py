@@ -20,6 +20,7 @@ from pydantic import BaseModel
 from hgg.config import Settings
 from pipeline.command import UserError
 from pipeline.config import RunConfig
+from pipeline.config_tune import TuneConfig
 from pipeline.mistakes import Mistake, check, flat
 
 COMMAND_LINE = "command line"
@@ -28,7 +29,15 @@ REGISTERED = "models:/"  # how a registered model is named, where a file could b
 SUBMITTED = "RAY_JOB_CONFIG_JSON_ENV_VAR"  # what Ray sets for the script of `ray job submit`
 FINGERPRINT_DIGITS = 12
 # Settings that runs made before them lack, and what they were then.
-LATER = {"skeleton": "coco", "format": "coco", "annotations": "", "pictures": "", "model": "hgg"}
+LATER = {
+    "skeleton": "coco",
+    "format": "coco",
+    "annotations": "",
+    "pictures": "",
+    "model": "hgg",
+    "held_out": 0.0,
+    "tune": TuneConfig().model_dump(mode="json"),
+}
 
 SomeSettings = TypeVar("SomeSettings", bound=Settings)
 

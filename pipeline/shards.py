@@ -136,9 +136,32 @@ def data_fingerprint(folder: Path) -> str:
     return _read_manifest(folder).fingerprint
 
 
-def read_records(folder: Path) -> Iterator[dict[str, Any]]:
-    """The rows of a folder of records (`rows.RECORD_SCHEMA`), by image id, a few in memory at a time."""
-    return read_rows(records_manifest(folder).files)
+def read_records(folder: Path, shards: range | None = None) -> Iterator[dict[str, Any]]:
+    """The rows of a folder of records (`rows.RECORD_SCHEMA`), by image id, a few in memory at a time.
+
+    Args:
+        folder: of a split.
+        shards: which ones; None is all.
+    """
+    files = records_manifest(folder).files
+    return read_rows(files if shards is None else [files[shard] for shard in shards])
+
+
+def held_out_shards(folder: Path, share: float) -> range:
+    """The shards of a folder that are not trained on: the last ones, at least one where `share` is above 0.
+
+    A shard of samples holds the views of the images of the shard of records of the same number.
+
+    Raises `UserError` where no shard would be left.
+    """
+    total = len(_read_manifest(folder).shards)
+    held = max(1, round(total * share)) if share else 0
+    if total and held >= total:
+        raise UserError(
+            f"train.held_out={share:g}: {folder} has {total} shards, and none would be left to train on: "
+            "lower it, or data.shard_images for more shards"
+        )
+    return range(total - held, total)
 
 
 def _checked_manifest(folder: Path, stage: StageName) -> Manifest:

@@ -11,7 +11,13 @@ from pipeline.config import RunConfig, StageConfig
 from pipeline.files import sha256_file, write_json
 from pipeline.layout import annotation_file
 from pipeline.settings import described, fingerprint
-from pipeline.shards import data_fingerprint, records_manifest, samples_manifest, stage_folder
+from pipeline.shards import (
+    data_fingerprint,
+    held_out_shards,
+    records_manifest,
+    samples_manifest,
+    stage_folder,
+)
 from pipeline.trained import local_model
 
 StageName = Literal["pretrain", "joint"]
@@ -45,6 +51,17 @@ OUTPUTS = (
 )
 
 
+class Validation(NamedTuple):
+    """What a model is scored on as training goes."""
+
+    records: Path
+    """Folder of records."""
+    annotations: Path
+    """The split's annotation file."""
+    shards: range | None
+    """Which of the records' shards; None is all."""
+
+
 class Task(NamedTuple):
     """One run of a stage; plain enough to be sent to workers."""
 
@@ -74,11 +91,13 @@ class Task(NamedTuple):
         return stage_folder(self.config.run_root, "samples", self.config.data.train_split)
 
     @property
-    def validation(self) -> tuple[Path, Path]:
-        """Records and annotation file that the model is validated on."""
-        data = self.config.data
-        records = stage_folder(self.config.run_root, "records", data.val_split)
-        return records, annotation_file(data, data.val_split)
+    def validation(self) -> Validation:
+        """The validation split, or what `train.held_out` leaves of the training split."""
+        data, held_out = self.config.data, self.config.train.held_out
+        split = data.train_split if held_out else data.val_split
+        records = stage_folder(self.config.run_root, "records", split)
+        shards = held_out_shards(self.samples, held_out) if held_out else None
+        return Validation(records, annotation_file(data, split), shards)
 
 
 def plan_task(config: RunConfig, stage: StageName) -> Task:
@@ -143,7 +162,7 @@ def _identity(task: Task, data: str) -> dict[str, Any]:
         "model": described(config.model if joint else config.network),
         "loss": config.loss.model_dump(mode="json", include=None if joint else PRETRAIN_LOSSES),
         "settings": task.settings.model_dump(mode="json", exclude=STAGE_KEEPING),
-        "train": config.train.model_dump(mode="json", exclude=TRAIN_KEEPING),
+        "train": described(config.train, TRAIN_KEEPING),
         "data": data,
         "pretrained": sha256_file(task.pretrained) if task.pretrained else None,
     }
@@ -175,12 +194,12 @@ def _check_samples(task: Task) -> None:
 
 
 def _check_validation(task: Task) -> None:
-    records, annotations = task.validation
-    records_manifest(records)
-    if not annotations.is_file():
+    validation = task.validation
+    records_manifest(validation.records)
+    if not validation.annotations.is_file():
         raise UserError(
-            f"{annotations}: no such file; validation needs it: correct data.root or data.val_split, "
-            "or set train.validation_images=0"
+            f"{validation.annotations}: no such file; validation needs it: correct data.root or "
+            "data.val_split, or set train.validation_images=0"
         )
 
 

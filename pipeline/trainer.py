@@ -3,6 +3,7 @@
 import logging
 import math
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ from ray.train import Checkpoint, TrainingFailedError, WorkerGroupError
 from ray.train.torch import TorchConfig, get_device
 
 # Version 2 by its own name: an environment variable decides which version `ray.train` gives.
+from ray.train.v2.api.callback import UserCallback
 from ray.train.v2.api.config import CheckpointConfig, FailureConfig, LoggingConfig, RunConfig, ScalingConfig
 from ray.train.v2.torch.torch_trainer import TorchTrainer
 
@@ -52,11 +54,12 @@ class RayCheckpoints:
             ray.train.report(metrics, checkpoint, checkpoint_dir_name=f"step_{step:08d}")
 
 
-def train_on_ray(task: Task) -> dict[str, Any]:
+def train_on_ray(task: Task, callbacks: Sequence[UserCallback] = ()) -> dict[str, Any]:
     """Train a stage with `train.num_workers` workers, from the run's latest checkpoint where it has one.
 
     The run's name is the task's, so that the same settings go on and others begin anew. The run root must be
-    the same folder on every machine of the cluster. Returns rank 0's figures.
+    the same folder on every machine of the cluster. `callbacks` are told of each checkpoint. Returns rank 0's
+    figures.
 
     Raises:
         UserError: a cluster too small, or what `pipeline.worker.run_worker` says.
@@ -85,6 +88,7 @@ def train_on_ray(task: Task) -> dict[str, Any]:
                     checkpoint_score_order="max",
                 ),
                 logging_config=LoggingConfig(log_level="ERROR"),
+                callbacks=[*callbacks],
             ),
         )
         try:

@@ -110,14 +110,15 @@ class _Outputs:
         scores = [0.0, 0.0]
         if self.writes:
             groupings: list[Grouping] = ["ae"] if self.task.stage == "pretrain" else ["hgg", "ae"]
-            records, annotations = self.task.validation
+            validation = self.task.validation
             gallery = Gallery(PICTURES, config.joints)
             found = evaluate_model(
                 self.training.model,
-                records,
-                annotations,
+                validation.records,
+                validation.annotations,
                 batch_size=config.evaluate.batch_size,
                 groupings=groupings,
+                shards=validation.shards,
                 limit=config.train.validation_images,
                 gallery=gallery,
             )
@@ -193,6 +194,7 @@ def _batches(task: Task, step: int) -> Iterator[Any]:
         world_size(),
         options.seed,
         start_step=step,
+        held_out=options.held_out,
     )
     return training_batches(reader, options.loader_workers)
 

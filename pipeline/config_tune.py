@@ -1,0 +1,50 @@
+"""Settings of a sweep (`jobs/tune.py`): how many trials, and between which values."""
+
+from math import isfinite
+
+from pydantic import Field, model_validator
+
+from hgg.config import Settings
+
+Range = tuple[float, float]
+
+
+class TuneConfig(Settings):
+    """Search for the weights of the losses, the learning rates and the cut."""
+
+    trials: int = Field(20, ge=1)
+    """Trials, those with the paper's weights and with the configuration's own among them."""
+    concurrent: int = Field(0, ge=0)
+    """Trials at a time; 0 is as many as the cluster has room for."""
+    held_out: float = Field(0.1, gt=0.0, lt=1.0)
+    """Share of the training images that trials are scored on and not trained on (see train.held_out)."""
+    reduction: float = Field(3.0, gt=1.0)
+    """ASHA: one trial in so many goes on after joint.validate_every steps, and after so many times more."""
+    seeds: int = Field(3, ge=0)
+    """Trainings, with seeds that no trial had, of the best values and of the paper's weights; 0 is none."""
+    seed: int = Field(0, ge=0)
+    """Seed of the search."""
+    push: Range = (1e-4, 1.0)
+    """loss.push, as all others but the cut on a logarithmic scale."""
+    pull: Range = (1e-4, 1.0)
+    """loss.pull."""
+    edge: Range = (1e-6, 1.0)
+    """loss.edge."""
+    macro: Range = (1e-6, 1.0)
+    """loss.macro."""
+    lr: Range = (1e-5, 1e-2)
+    """joint.lr."""
+    grouping_lr: Range = (1e-5, 1e-2)
+    """joint.grouping_lr."""
+    cut: Range = (0.3, 0.7)
+    """grouping.cut."""
+
+    @model_validator(mode="after")
+    def _ranges_make_sense(self) -> "TuneConfig":
+        for name in ("push", "pull", "edge", "macro", "lr", "grouping_lr", "cut"):
+            low, high = getattr(self, name)
+            if not (0 < low < high and isfinite(high)):
+                raise ValueError(f"{name}=[{low:g}, {high:g}]: give two numbers above 0, the lower one first")
+        if self.cut[1] > 1:
+            raise ValueError(f"cut=[{self.cut[0]:g}, {self.cut[1]:g}] goes above 1: it is a probability")
+        return self

@@ -1,0 +1,121 @@
+"""A sweep from the job's side: checked, searched, compared over seeds, summed up in table and picture."""
+
+import json
+import logging
+from contextlib import suppress
+from typing import Any
+
+from pipeline.command import UserError, provenance, write_results
+from pipeline.config import RunConfig
+from pipeline.doctor import check_start
+from pipeline.files import write_text
+from pipeline.settings import print_config
+from pipeline.shards import data_fingerprint
+from pipeline.sweep import FOLDER, Point, first_points, paper_point, point_config, sweep_name
+from pipeline.task import plan_task
+from pipeline.tracking import RUN_FILE, Tracked, sending, track
+from pipeline.trial import Trial, read_trial
+from pipeline.tune_report import Compared, verdict, write_report
+from pipeline.tuner import begun, search, train_all
+
+log = logging.getLogger(__name__)
+
+
+def run_tune(base: RunConfig, resume: bool = False) -> dict[str, Any]:
+    """Search, or go on with a search, and return what `results.json` holds; a finished one is not run again.
+
+    Under {run_root}/tune: a folder named by the sweep's fingerprint with trials.md and .csv, trials.png and
+    best.yaml, and a folder for each training.
+
+    Args:
+        base: configuration; `tune` says what is searched.
+        resume: refuse to begin a new sweep.
+
+    Raises:
+        UserError: something is missing or does not fit, the cluster has no room for one trial, or there is
+            nothing to go on with.
+        RuntimeError: no trial came to its end.
+    """
+    check_start(base)
+    first_points(base)
+    name = sweep_name(base)
+    folder = base.run_root / FOLDER / name
+    if (folder / "results.json").exists():
+        log.info("tune: sweep %s is finished: nothing to do", name)
+        return json.loads((folder / "results.json").read_text(encoding="utf-8"))
+    if resume and not begun(folder):
+        raise UserError(f"--resume: {folder}: no sweep of this configuration was begun: leave --resume out")
+    point_config(base, paper_point(base))  # complains now of what every trial would
+    write_text(folder / "config.yaml", print_config(base))
+    with track(base, "tune", folder, {"configuration": name}, resume=True) as tracked:
+        trials = search(base, folder, tracked.run_id)
+        _close_runs(base, trials, tracked)
+        best = _best(trials)
+        results = {
+            "sweep": name,
+            "data": data_fingerprint(plan_task(base, "joint").samples),
+            "trials": len(trials),
+            "states": {state: sum(trial.state == state for trial in trials) for state in _states(trials)},
+            "best": {"trial": best.number, "ap": best.ap, "values": best.point},
+        }
+        compared = _compare(base, best.point, tracked.run_id)
+        write_report(folder, base, trials, best, compared)
+        results |= {
+            "compared": compared._asdict(),
+            "verdict": verdict(base, best, compared),
+            "table": str(folder / "trials.md"),
+            "best_config": str(folder / "best.yaml"),
+            "mlflow_run": tracked.run_id,
+            **provenance(),
+        }
+        write_results(folder, results)
+        tracked.metrics({"ap": best.ap, "trials": len(trials)})
+        for path in sorted(folder.glob("*.*")):
+            if path.name != RUN_FILE:
+                tracked.artifact(path)
+    return results
+
+
+def _states(trials: list[Trial]) -> list[str]:
+    return sorted({trial.state for trial in trials})
+
+
+def _best(trials: list[Trial]) -> Trial:
+    """The highest AP of those that came to their end."""
+    finished = [trial for trial in trials if trial.state == "finished"]
+    if not finished:
+        why = next((trial.error for trial in trials if trial.error), "all were pruned")
+        raise RuntimeError(f"none of {len(trials)} trials came to its end: {why}")
+    return max(finished, key=lambda trial: (trial.ap, -trial.number))
+
+
+def _compare(base: RunConfig, best: Point, parent: str) -> Compared:
+    """APs of the best values and of the paper's weights, trained with seeds that the search did not see.
+
+    The best trial's own AP is the highest of many, by luck too; other seeds have no such luck.
+    """
+    points = {"best": best, "paper": paper_point(base)}
+    seeds = range(base.train.seed + 1, base.train.seed + 1 + base.tune.seeds)
+    configs = [point_config(base, point, seed) for seed in seeds for point in points.values()]
+    unlike = {config.trial: config for config in configs}
+    if unlike:
+        log.info(
+            "tune: %d trainings with other seeds, of the best values and the paper's weights", len(unlike)
+        )
+        train_all([*unlike.values()], parent)
+    found = {
+        name: [read_trial(base, 0, point, seed=seed).ap for seed in seeds] for name, point in points.items()
+    }
+    return Compared(**found)
+
+
+def _close_runs(base: RunConfig, trials: list[Trial], tracked: Tracked) -> None:
+    """Give the trials' MLflow runs their state and values; a pruned one's process ends before it can."""
+    for trial in trials:
+        config = point_config(base, trial.point)
+        path = config.outputs / "joint" / RUN_FILE
+        with suppress(FileNotFoundError), sending(f"state of trial {trial.number}"):
+            run = json.loads(path.read_text(encoding="utf-8"))["run_id"]
+            tracked.client.set_tag(run, "trial", str(trial.number))
+            tracked.client.set_tag(run, "outcome", trial.state)
+            tracked.client.set_terminated(run, "FAILED" if trial.state == "failed" else "FINISHED")
