@@ -120,7 +120,8 @@ def read_safely(path: Path) -> dict[str, Any]:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of foreign files torch says more than once what is wrong
-            content = torch.load(path, map_location="cpu", weights_only=True)
+            with path.open("rb") as file:  # by the path itself, which may be one of a store
+                content = torch.load(file, map_location="cpu", weights_only=True)
     except FileNotFoundError:
         raise ValueError(f"{path}: no such file") from None
     except (OSError, EOFError, RuntimeError, pickle.UnpicklingError) as error:

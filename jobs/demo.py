@@ -29,7 +29,7 @@ def main(config: RunConfig, arguments: argparse.Namespace) -> dict[str, Any]:
 
     # Not before: this loads torch, and the stages need the memory.
     from pipeline.detections import table
-    from pipeline.tracking import store_uri
+    from pipeline.tracking_store import store_uri
 
     results = json.loads((config.run_root / "evaluate" / "results.json").read_text(encoding="utf-8"))
     print(f"\n{table(results['ap'])}\n")

@@ -7,12 +7,12 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
 from torch.utils.data import IterableDataset, get_worker_info
 
 from pipeline.collate import Batch, collate
 from pipeline.command import UserError
 from pipeline.order import Order
+from pipeline.rows import open_parquet
 from pipeline.shards import held_out_shards, samples_manifest
 
 COLUMNS = ["image_id", "view", "jpeg", "heatmaps", "mask", "joints", "areas"]
@@ -117,7 +117,8 @@ def find_units(folder: Path, held_out: float = 0.0) -> list[Unit]:
     units = []
     files = samples_manifest(folder).files
     for file in files[: held_out_shards(folder, held_out).start]:
-        metadata = pq.read_metadata(file)
+        with open_parquet(file) as parquet:
+            metadata = parquet.metadata
         units += [Unit(file, g, metadata.row_group(g).num_rows) for g in range(metadata.num_row_groups)]
     return units
 
@@ -127,7 +128,7 @@ def _joint_types(folder: Path) -> int:
 
 
 def _read(unit: Unit) -> pa.Table:
-    with pq.ParquetFile(unit.file) as file:
+    with open_parquet(unit.file) as file:
         return file.read_row_group(unit.group, columns=COLUMNS, use_threads=False)
 
 

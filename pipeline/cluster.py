@@ -71,8 +71,12 @@ def worker_resources(options: TrainConfig) -> dict[str, float]:
     return {"CPU": options.cpus_per_worker} | ({"GPU": 1.0} if options.use_gpu else {})
 
 
-def room_for(options: TrainConfig) -> int:
-    """How many trainings the cluster that Ray is connected to can run at a time.
+def room_for(options: TrainConfig, setting: str = "train.num_workers") -> int:
+    """How many jobs of `num_workers` workers the cluster that Ray is connected to can run at a time.
+
+    Args:
+        options: how many workers, and what each needs.
+        setting: that says how many, for the message.
 
     Raises `UserError` where not even one and no machines come for it: Ray would wait without a word.
     """
@@ -86,7 +90,7 @@ def room_for(options: TrainConfig) -> int:
         needed = ", ".join(f"{workers * amount:g} {name}s" for name, amount in each.items())
         found = ", ".join(f"{there.get(name, 0):g} {name}s" for name in each)
         raise UserError(
-            f"train.num_workers={options.num_workers}: a training needs {needed}, the Ray cluster has "
+            f"{setting}={options.num_workers}: needs {needed}, the Ray cluster has "
             f"{found}: use fewer workers or a larger cluster"
         )
     return max(1, room)

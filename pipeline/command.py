@@ -4,6 +4,7 @@ Exit codes: 0 done, 1 failed, 2 bad input, 130 stopped by Ctrl-C.
 """
 
 import argparse
+import errno
 import importlib.metadata
 import json
 import logging
@@ -84,8 +85,31 @@ def _exit_with(run: Callable[..., int], *arguments: Any) -> NoReturn:
         if isinstance(error, UserError):
             print(f"error: {getattr(error, 'cause', error)}", file=sys.stderr)
             sys.exit(BAD_INPUT)
-        traceback.print_exc()
+        outside = _outside(error)
+        if outside is not None:
+            print(f"error: {outside}", file=sys.stderr)
+        else:
+            traceback.print_exc()
         sys.exit(FAILED)
+
+
+def _outside(error: BaseException | None) -> str | None:
+    """What to say where an error, or one that it came from, is a full disk's or a store's; else None."""
+    while error is not None:
+        if isinstance(error, OSError) and error.errno == errno.ENOSPC:
+            where = f"{error.filename}: " if error.filename else ""
+            return (
+                f"{where}no room left on the disk: free some, and the same command goes on; what was written "
+                "before is whole"
+            )
+        if isinstance(error, OSError) and "AWS Error" in str(error):
+            return (
+                f"{first_line(error)}: AWS_ENDPOINT_URL, AWS_DEFAULT_REGION, AWS_ACCESS_KEY_ID and "
+                "AWS_SECRET_ACCESS_KEY say where the store is and who asks"
+            )
+        # Ray hands on what a task raised with the original in `cause`.
+        error = getattr(error, "cause", None) or error.__cause__
+    return None
 
 
 def first_line(error: BaseException) -> str:

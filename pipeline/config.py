@@ -141,8 +141,11 @@ class TrainConfig(Settings):
 class EvaluateConfig(Settings):
     """Evaluation of a trained model."""
 
+    num_workers: int = Field(0, ge=0)
+    """Ray workers that share the shards of records, as large as those of train; 0 evaluates in the process
+    itself. The figures are the same."""
     batch_size: int = Field(8, ge=1)
-    """Images per forward pass."""
+    """Images per forward pass; none holds images of two shards."""
     images: int = Field(0, ge=0)
     """Images of the split that are evaluated; 0 is all of them."""
     pictures: int = Field(8, ge=0)

@@ -14,11 +14,12 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, NamedTuple
 
-from pipeline.command import REPOSITORY, UserError
+from pipeline.command import REPOSITORY, UserError, first_line
 from pipeline.config import RunConfig
 from pipeline.layout import check_layout
 from pipeline.samples import plan_samples
 from pipeline.shards import MANIFEST, samples_manifest, stage_folder
+from pipeline.store import in_store
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -77,8 +78,13 @@ def check_disk(config: RunConfig) -> Iterator[Finding]:
         write_probe(root, "driver").unlink()
     except OSError as error:
         yield Finding(
-            "fail", "storage", f"run_root={config.run_root}: cannot write to {root}: {error.strerror}"
+            "fail",
+            "storage",
+            f"run_root={config.run_root}: cannot write to {root}: {error.strerror or first_line(error)}",
         )
+        return
+    if in_store(root):
+        yield Finding("ok", "storage", f"{root}: written")
         return
     free, needed = shutil.disk_usage(root).free / GIB, checkpoint_gib(config)
     text = f"{root}: {free:.1f} GiB free, checkpoints take up to {needed:.1f}"
@@ -106,7 +112,7 @@ def check_data(config: RunConfig) -> Iterator[Finding]:
 
 def check_mlflow(config: RunConfig) -> Iterator[Finding]:
     """Whether the store answers and its tables are this version's; a missing file will be made."""
-    from pipeline.tracking import store_problem, store_uri
+    from pipeline.tracking_store import store_problem, store_uri
 
     uri = store_uri(config)
     if uri.startswith("sqlite:///") and not Path(uri.removeprefix("sqlite:///")).exists():
@@ -194,7 +200,9 @@ def pinned_versions(path: Path) -> dict[str, str]:
 
 
 def existing_parent(path: Path) -> Path:
-    """The folder itself, or the nearest one above it that exists."""
+    """The folder itself, or the nearest one above it that exists; in a store all are there."""
+    if in_store(path):
+        return path
     return next(folder for folder in (path, *path.parents) if folder.exists())
 
 

@@ -64,7 +64,7 @@ def _check_shared(run_root: Path) -> Iterator[Finding]:
     nodes = _nodes()
     try:
         written = {node["NodeManagerAddress"]: _on(node, _write, folder, node["NodeID"]) for node in nodes}
-        probes = [Path(path) for path in written.values()]
+        probes = [*written.values()]
         blind = {node["NodeManagerAddress"]: _on(node, _unseen, probes) for node in nodes}
     except (OSError, ray.exceptions.RayError) as error:
         yield Finding(
@@ -97,8 +97,8 @@ def _on(node: dict[str, Any], function: Any, *arguments: Any) -> Any:
     return ray.get(task.remote(*arguments), timeout=NODE_SECONDS)
 
 
-def _write(folder: Path, name: str) -> str:
-    return str(write_probe(folder, name))
+def _write(folder: Path, name: str) -> Path:
+    return write_probe(folder, name)
 
 
 def _unseen(paths: list[Path]) -> list[str]:

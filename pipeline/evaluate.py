@@ -6,12 +6,10 @@ nor MLflow. What is kept of an image is its detections, so memory does not grow 
 Letters: B images, P people, J joint types, S side of the output maps in cells.
 """
 
-import logging
-import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, Literal, NamedTuple
 
 import numpy as np
@@ -31,8 +29,8 @@ from hgg.skeleton import COCO as COCO_JOINTS
 from hgg.skeleton import Skeleton, SkeletonName
 from hgg.targets import Targets
 from pipeline.command import UserError
-from pipeline.detections import coco_rows
 from pipeline.encode import to_labels
+from pipeline.found import Found, Portion, Progress
 from pipeline.grouping_errors import Fates, count_fates
 from pipeline.jpeg import decode_picture
 from pipeline.metrics import Detection
@@ -43,9 +41,6 @@ from pipeline.shards import read_records, records_manifest
 
 Grouping = Literal["ae", "hgg", "oracle"]
 GROUPINGS: tuple[Grouping, ...] = ("ae", "hgg", "oracle")
-LOG_SECONDS = 10.0
-
-log = logging.getLogger(__name__)
 
 
 class Evaluation(NamedTuple):
@@ -66,6 +61,8 @@ class Evaluation(NamedTuple):
     """What became of each image's labelled keypoints, by image id; empty without the oracle."""
     skeleton: SkeletonName = "coco"
     """Whose rules AP was computed by."""
+    crowding: Mapping[int, float] = MappingProxyType({})
+    """How much the labelled people overlap, by image id."""
 
 
 def evaluate_model(
@@ -97,81 +94,99 @@ def evaluate_model(
     Raises:
         UserError: no finished records in the folder, no annotation file, or records of other images.
     """
-    try:
-        truth = load_truth(annotations, model.config.skeleton)
-    except ValueError as error:
-        raise UserError(str(error)) from error
-    known = len(truth.imgs) if shards is None else _rows(records, shards)
-    total = min(limit or known, known)
-    found = _Found({grouping: [] for grouping in groupings})
+    truth = load_truth(annotations, model.config.skeleton)
+    wanted = portions(records, limit, shards)
     predictor = Predictor(model, inference=inference)
-    begun = logged = time.perf_counter()
-    for batch in chunks(islice(read_records(records, shards), limit or None), batch_size):
-        _check_known(batch, truth, records, annotations)
+    progress = Progress(sum(portion.images for portion in wanted))
+    found = Found()
+    for portion in wanted:
+        part = find_people(predictor, records, portion, batch_size, groupings, gallery, progress)
+        found.add(part)
+    check_known(found.image_ids, truth, records, annotations)
+    missing = min(limit or len(truth.imgs), len(truth.imgs)) - len(found.image_ids) if shards is None else 0
+    return sum_up(found, truth, model.config.skeleton, missing, progress)
+
+
+def portions(records: Path, limit: int = 0, shards: range | None = None) -> list[Portion]:
+    """The shards of a folder of records, the last one cut where only so many images are wanted.
+
+    Args:
+        records: of a split.
+        limit: images in all; 0 is all of them.
+        shards: which ones; None is all.
+
+    Raises `UserError` where preprocessing has not finished there.
+    """
+    rows = [row["rows"] for row in records_manifest(records).shards]
+    chosen, left = [], limit or sum(rows)
+    for shard in shards if shards is not None else range(len(rows)):
+        if min(rows[shard], left) > 0:
+            chosen.append(Portion(shard, min(rows[shard], left)))
+            left -= chosen[-1].images
+    return chosen
+
+
+@torch.no_grad()
+def find_people(
+    predictor: Predictor,
+    records: Path,
+    portion: Portion,
+    batch_size: int,
+    groupings: Sequence[Grouping] = GROUPINGS,
+    gallery: Gallery | None = None,
+    progress: Progress | None = None,
+) -> Found:
+    """The people of the images of a shard; no batch holds images of two, so that shards may be shared out."""
+    found = Found()
+    rows = islice(read_records(records, range(portion.shard, portion.shard + 1)), portion.images)
+    for batch in chunks(rows, batch_size):
         images = [decode_picture(record["jpeg"]) for record in batch]
-        detections, people, fates = _people(predictor, batch, images, groupings)
+        detections, people, fates = people_of(predictor, batch, images, groupings)
         found.candidates += int(detections.candidates.valid.sum())
         for place, (record, image) in enumerate(zip(batch, images, strict=True)):
             of_image = {grouping: people[grouping][place] for grouping in groupings}
-            found.add(record, of_image, {grouping: each[place] for grouping, each in fates.items()})
+            found.add_image(record, of_image, {grouping: each[place] for grouping, each in fates.items()})
             if gallery is not None:
                 gallery.offer(record, image, of_image)
-        if time.perf_counter() - logged > LOG_SECONDS:
-            logged = time.perf_counter()
-            _log_progress(len(found.image_ids), total, logged - begun)
-    counts = found.counts(total, time.perf_counter() - begun)
-    rules, images = model.config.skeleton, found.image_ids
-    ap = {grouping: score(truth, rows, rules, images) for grouping, rows in found.rows.items()}
-    return Evaluation(ap, found.rows, counts, images, truth, found.fates, rules)
+        if progress is not None:
+            progress.add(len(batch))
+    return found
 
 
-def _rows(records: Path, shards: range) -> int:
-    rows = records_manifest(records).shards
-    return sum(rows[shard]["rows"] for shard in shards)
+def sum_up(found: Found, truth: COCO, skeleton: SkeletonName, missing: int, progress: Progress) -> Evaluation:
+    """AP of everything that was found.
+
+    Args:
+        found: of all images.
+        truth: their ground truth.
+        skeleton: whose rules AP is computed by.
+        missing: images of the annotations that are not in the records.
+        progress: of the images that were looked at since the start.
+    """
+    seconds, images = progress.seconds, found.image_ids
+    counts = {
+        "images": len(images),
+        "images_missing": missing,
+        "people": found.people,
+        "candidates": found.candidates,
+        "seconds": round(seconds, 3),
+        "images_per_second": round(progress.done / seconds, 3),
+    }
+    ap = {grouping: score(truth, rows, skeleton, images) for grouping, rows in found.rows.items()}
+    return Evaluation(ap, found.rows, counts, images, truth, found.fates, skeleton, found.crowding)
 
 
-@dataclass
-class _Found:
-    """What is kept of the images gone through so far."""
-
-    rows: dict[str, list[Detection]]
-    image_ids: list[int] = field(default_factory=list)
-    people: int = 0
-    candidates: int = 0
-    fates: dict[str, dict[int, Fates]] = field(default_factory=dict)
-
-    def add(
-        self, record: dict[str, Any], people: Mapping[Grouping, Poses], fates: Mapping[Grouping, Fates]
-    ) -> None:
-        self.image_ids.append(record["image_id"])
-        self.people += len(record["people"])
-        for grouping, poses in people.items():
-            self.rows[grouping] += coco_rows(record["image_id"], poses)
-        for grouping, counted in fates.items():
-            self.fates.setdefault(grouping, {})[record["image_id"]] = counted
-
-    def counts(self, total: int, seconds: float) -> dict[str, float]:
-        images = len(self.image_ids)
-        return {
-            "images": images,
-            "images_missing": total - images,
-            "people": self.people,
-            "candidates": self.candidates,
-            "seconds": round(seconds, 3),
-            "images_per_second": round(images / seconds, 3),
-        }
-
-
-def _check_known(records: list[dict[str, Any]], truth: COCO, folder: Path, annotations: Path) -> None:
-    for record in records:
-        if record["image_id"] not in truth.imgs:
+def check_known(image_ids: Sequence[int], truth: COCO, folder: Path, annotations: Path) -> None:
+    """Raise `UserError` where records hold an image that the annotation file does not know."""
+    for image_id in image_ids:
+        if image_id not in truth.imgs:
             raise UserError(
-                f"{folder} holds image {record['image_id']}, which is not in {annotations}: run "
+                f"{folder} holds image {image_id}, which is not in {annotations}: run "
                 "jobs/preprocess.py with this configuration"
             )
 
 
-def _people(
+def people_of(
     predictor: Predictor,
     records: list[dict[str, Any]],
     images: list[np.ndarray],
@@ -235,8 +250,3 @@ def true_people(
         mask_BSS[place, : size[1], : size[0]] = torch.from_numpy(label.mask)
     heatmaps: Tensor = torch.zeros(len(labels), skeleton.count, 0, 0)
     return Targets(heatmaps, mask_BSS, joints_BPJ3, areas_BP)
-
-
-def _log_progress(done: int, total: int, seconds: float) -> None:
-    left = (total - done) * seconds / done
-    log.info("evaluated %d of %d images, %.1f images/s, %.0f s left", done, total, done / seconds, left)

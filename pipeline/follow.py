@@ -46,6 +46,8 @@ class Follower:
                 self.seen = changed
 
     def _show(self) -> None:
+        if self.lines.stat().st_size <= self.shown:
+            return
         with self.lines.open("rb") as file:
             file.seek(self.shown)
             text = file.read()

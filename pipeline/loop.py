@@ -46,6 +46,8 @@ class Progress:
     """What the next log line averages: sums over the steps since the last one."""
     steps: int = 0
     """Steps in `sums`."""
+    workers: int = 0
+    """Ranks that made the last step; 0 where there was none, or where it was not kept."""
 
 
 @dataclass
@@ -119,7 +121,7 @@ def train(
             training.average.update(training.objective.model, step - 1)
 
         busy = time.perf_counter() - begun
-        progress.step = step
+        progress.step, progress.workers = step, world_size()
         _add(progress, means, gradient_norm=norm, busy=busy, waited=waited)
         last = step == stage.steps
         scores = validate() if last or step % stage.validate_every == 0 else None

@@ -7,6 +7,7 @@ written again here: this module selects images, keeps pycocotools' printing off 
 
 import contextlib
 import io
+import json
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any, Literal
@@ -35,7 +36,11 @@ def load_annotations(path: Path | str) -> COCO:
     """
     try:
         with contextlib.redirect_stdout(io.StringIO()):
-            truth = COCO(str(path))
+            truth = COCO()
+            with (Path(path) if isinstance(path, str) else path).open(encoding="utf-8") as file:
+                truth.dataset = json.load(file)
+            assert isinstance(truth.dataset, dict), type(truth.dataset).__name__
+            truth.createIndex()
     except OSError as error:
         raise ValueError(f"{path}: {error.strerror}: a COCO annotation file is needed here") from error
     except (ValueError, AssertionError, KeyError, TypeError) as error:

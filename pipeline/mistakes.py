@@ -11,6 +11,7 @@ from pydantic.fields import FieldInfo
 
 from hgg.config import Settings
 from pipeline.config import RunConfig
+from pipeline.store import SCHEME
 
 LEAST_LIKENESS = 0.6  # of two dotted keys, below which a suggestion would only confuse
 
@@ -70,8 +71,9 @@ def _misfit(field: FieldInfo, value: Any) -> str:
     truths = [each for each in (value if isinstance(value, list) else [value]) if isinstance(each, bool)]
     if truths and field.annotation in (int, float, tuple[float, ...], tuple[float, float]):
         return "must be a number, not true or false"
-    if isinstance(value, str) and "://" in value and field.annotation in (Path, Path | None):
-        return "must be a local path, not a URI"
+    uri = isinstance(value, str) and "://" in value and not value.startswith(SCHEME)
+    if uri and field.annotation in (Path, Path | None):
+        return f"must be a path or {SCHEME}bucket/folder"
     return ""
 
 

@@ -37,11 +37,8 @@ class Gallery:
 
     def offer(self, record: dict[str, Any], image: np.ndarray, people: Mapping[Any, Poses]) -> None:
         """Keep an image (RGB, as the record's) if it is among the most crowded so far."""
-        crowding = overlap(
-            np.array([person["box"] for person in record["people"]], np.float64).reshape(-1, 4)
-        )
         truth = true_poses(record, self.skeleton)
-        self.shown.append(Shown(crowding, record["image_id"], image, truth, dict(people)))
+        self.shown.append(Shown(crowding(record), record["image_id"], image, truth, dict(people)))
         self.shown.sort(key=lambda shown: (-shown.crowding, shown.image_id))
         del self.shown[self.size :]
 
@@ -54,6 +51,12 @@ class Gallery:
         for path, picture in pictures.items():
             write_picture(path, picture)
         return list(pictures)
+
+
+def crowding(record: dict[str, Any]) -> float:
+    """How much the labelled people of a record overlap."""
+    boxes_P4 = np.array([person["box"] for person in record["people"]], np.float64).reshape(-1, 4)
+    return overlap(boxes_P4)
 
 
 def overlap(boxes_P4: np.ndarray) -> float:

@@ -15,7 +15,8 @@ from pipeline.command import UserError, first_line
 from pipeline.config import RunConfig
 from pipeline.files import atomic_path, write_text
 from pipeline.settings import REGISTERED
-from pipeline.tracking import Tracked, open_store, store_uri, track
+from pipeline.tracking import Tracked, track
+from pipeline.tracking_store import open_store, store_uri
 from pipeline.trained import model_file
 
 if TYPE_CHECKING:

@@ -5,12 +5,15 @@ Letters: J joint types (17), P people of an image, S side of the output maps in 
 
 import json
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
+
+from pipeline.store import in_store
 
 METADATA_KEY = b"hgg"
 READ_ROWS = 32  # rows held at once by a reader
@@ -71,9 +74,21 @@ def unpack_mask(packed: bytes, output_size: int) -> np.ndarray:
     return bits.reshape(output_size, output_size)
 
 
+@contextmanager
+def open_parquet(path: Path) -> Iterator[pq.ParquetFile]:
+    """A Parquet file for the length of a `with` block; of one in a store only what is read is fetched."""
+    if not in_store(path):
+        with pq.ParquetFile(path) as parquet:
+            yield parquet
+        return
+    # Without buffering each column chunk is a request.
+    with path.open("rb") as file, pq.ParquetFile(file, pre_buffer=True) as parquet:
+        yield parquet
+
+
 def read_rows(files: list[Path], batch_size: int = READ_ROWS) -> Iterator[dict[str, Any]]:
     """Every row of some Parquet files, in order, holding one batch in memory."""
     for file in files:
-        with pq.ParquetFile(file) as parquet:
+        with open_parquet(file) as parquet:
             for batch in parquet.iter_batches(batch_size, use_threads=False):
                 yield from batch.to_pylist()

@@ -5,20 +5,18 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
-import torch
-
 from hgg.model import HGG
 from hgg.predictor import Predictor
 from pipeline.command import UserError, provenance, write_results
 from pipeline.config import RunConfig
 from pipeline.detections import write_detections
 from pipeline.diagnosis import diagnose, diagnosis_rows, diagnosis_table, sum_fates
-from pipeline.evaluate import Evaluation, evaluate_model
+from pipeline.evaluate import Evaluation
+from pipeline.evaluate_parts import evaluate_parts, gallery_of, plan_evaluation, remove_parts
 from pipeline.files import sha256_file, write_text
 from pipeline.grouping_errors import fate_table
 from pipeline.jpeg import decode_picture
 from pipeline.layout import annotation_file
-from pipeline.pictures import Gallery
 from pipeline.runtime import draw_runtime, measure_runtime
 from pipeline.settings import fingerprint, print_config
 from pipeline.shards import data_fingerprint, read_records, stage_folder
@@ -36,6 +34,8 @@ def run_evaluation(
     config: RunConfig, *, tags: Mapping[str, str] | None = None, extra: Mapping[str, Any] | None = None
 ) -> dict[str, Any]:
     """Evaluate the validation split and return what `results.json` holds.
+
+    A killed evaluation goes on by the same command: shards of records that are done are not looked at again.
 
     Under {run_root}/{trial}/evaluate: config.yaml, detections_{grouping}.json (COCO result files),
     diagnosis.md (what lies between the groupings, and their kinds of error, by kind of image), pictures/,
@@ -64,24 +64,15 @@ def run_evaluation(
         "model_sha256": sha256_file(checkpoint),
     }
     model = trained_model(checkpoint, config.model, config.train.use_gpu)
-    gallery = Gallery(config.evaluate.pictures, config.joints)
-    torch.manual_seed(config.evaluate.seed)
+    plan = plan_evaluation(config, checkpoint, origin["model_sha256"], records)
     with track(config, "evaluate", folder, origin | dict(tags or {}), resume=bool(tags)) as tracked:
-        found = evaluate_model(
-            model,
-            records,
-            annotations,
-            batch_size=config.evaluate.batch_size,
-            limit=config.evaluate.images,
-            gallery=gallery,
-            inference=config.inference,
-        )
+        found = evaluate_parts(plan, annotations)
         write_text(folder / "config.yaml", print_config(config))
         for grouping, rows in found.detections.items():
             write_detections(folder / f"detections_{grouping}.json", rows)
         parts, fates = diagnose(found), sum_fates(found)
         write_text(folder / "diagnosis.md", f"{diagnosis_table(parts)}\n{FATES}\n\n{fate_table(fates)}")
-        gallery.draw(folder / "pictures")
+        gallery_of(plan, model, found).draw(folder / "pictures")
         runtime = _runtime(model, records, config, folder)
         results = {
             "ap": found.ap,
@@ -98,6 +89,7 @@ def run_evaluation(
             **provenance(),
         }
         write_results(folder, results)
+        remove_parts(plan)
         _keep(found, runtime, tracked, config)
     return results
 

@@ -13,6 +13,7 @@ from pipeline.rows import SAMPLE_SCHEMA, read_rows, with_metadata
 from pipeline.settings import fingerprint
 from pipeline.shard_writer import Stage, Tally, Task, chunks, write_shard
 from pipeline.shards import ShardRow, records_manifest, stage_folder
+from pipeline.store import as_path
 
 VERSION = 1  # raised whenever the same records give other samples, so that standing shards are written again
 DATA_SETTINGS = ("sigma", "rotation", "scale_min", "scale_max", "shift", "jpeg_quality", "row_group", "seed")
@@ -53,7 +54,7 @@ def write_samples(
     """Write the samples of one shard of records."""
     facts = {"stage": "samples", "fingerprint": fingerprint(settings)} | settings
     tally = Tally()
-    groups = _row_groups(Path(task.inputs["records"]), settings["views"], data, network, tally)
+    groups = _row_groups(as_path(Path(task.inputs["records"])), settings["views"], data, network, tally)
     return write_shard(folder, task, with_metadata(SAMPLE_SCHEMA, facts), groups, tally)
 
 

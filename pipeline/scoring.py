@@ -6,6 +6,7 @@ from pathlib import Path
 from pycocotools.coco import COCO
 
 from hgg.skeleton import SkeletonName
+from pipeline.command import UserError
 from pipeline.metrics import Detection, coco_metrics, load_annotations
 from pipeline.metrics_crowdpose import crowdpose_metrics, with_areas
 
@@ -14,9 +15,12 @@ def load_truth(path: Path, skeleton: SkeletonName) -> COCO:
     """Ground truth of an annotation file; every person has an area, CrowdPose's from their boxes.
 
     Raises:
-        ValueError: no such file, or not a keypoint annotation file.
+        UserError: no such file, or not a keypoint annotation file.
     """
-    truth = load_annotations(path)
+    try:
+        truth = load_annotations(path)
+    except ValueError as error:
+        raise UserError(str(error)) from error
     return with_areas(truth) if skeleton == "crowdpose" else truth
 
 

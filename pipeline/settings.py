@@ -22,13 +22,14 @@ from pipeline.command import UserError
 from pipeline.config import RunConfig
 from pipeline.config_tune import TuneConfig
 from pipeline.mistakes import Mistake, check, flat
+from pipeline.store import as_path, in_store
 
 COMMAND_LINE = "command line"
 ROOT_VARIABLE = "HGG_ROOT"
 REGISTERED = "models:/"  # how a registered model is named, where a file could be
 SUBMITTED = "RAY_JOB_CONFIG_JSON_ENV_VAR"  # what Ray sets for the script of `ray job submit`
 FINGERPRINT_DIGITS = 12
-# Settings that runs made before them lack, and what they were then.
+# Settings that runs made before them lack, by the end of their dotted keys, and what they were then.
 LATER = {
     "skeleton": "coco",
     "format": "coco",
@@ -36,6 +37,7 @@ LATER = {
     "pictures": "",
     "model": "hgg",
     "held_out": 0.0,
+    "evaluate.num_workers": 0,
     "tune": TuneConfig().model_dump(mode="json"),
 }
 
@@ -77,11 +79,11 @@ def described(settings: BaseModel, exclude: set[str] | None = None) -> dict[str,
     return _without_later(settings.model_dump(mode="json", exclude=exclude))
 
 
-def _without_later(values: dict[str, Any]) -> dict[str, Any]:
+def _without_later(values: dict[str, Any], above: str = "") -> dict[str, Any]:
     return {
-        key: _without_later(value) if isinstance(value, dict) else value
+        key: _without_later(value, f"{above}.{key}") if isinstance(value, dict) else value
         for key, value in values.items()
-        if key not in LATER or value != LATER[key]
+        if not any(f"{above}.{key}".endswith(f".{end}") and value == then for end, then in LATER.items())
     }
 
 
@@ -156,7 +158,7 @@ def _absolute(config: SomeSettings) -> SomeSettings:
     for name in config.__class__.model_fields:
         value = getattr(config, name)
         if isinstance(value, Path):
-            updates[name] = _absolute_path(value.expanduser())
+            updates[name] = _absolute_path(as_path(value).expanduser())
         elif isinstance(value, Settings):
             updates[name] = _absolute(value)
     return config.model_copy(update=updates)
@@ -164,7 +166,7 @@ def _absolute(config: SomeSettings) -> SomeSettings:
 
 def _absolute_path(path: Path) -> Path:
     """What is in the current folder stays there; everything else that is relative is below `root_folder`."""
-    if str(path).startswith(REGISTERED):  # no path at all
+    if str(path).startswith(REGISTERED) or in_store(path):  # no path of this machine
         return path
     here = path.absolute()
     return here if here.exists() else (root_folder() / path).absolute()

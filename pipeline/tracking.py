@@ -1,9 +1,8 @@
 """MLflow: one run a job, written by the job's own process alone.
 
-By default the store is one SQLite file under the run root. MLflow is imported when a run is opened.
+`pipeline.tracking_store` says where runs are kept. MLflow is imported when one is opened.
 """
 
-import fcntl
 import importlib.metadata
 import json
 import logging
@@ -19,24 +18,17 @@ import numpy as np
 
 import hgg
 from hgg.config import GroupingConfig
-from pipeline.command import UserError, first_line, provenance
+from pipeline.command import first_line, provenance
 from pipeline.config import RunConfig
 from pipeline.files import write_json
 from pipeline.mistakes import flat
+from pipeline.store import local_copy
+from pipeline.tracking_store import STORE_VARIABLE, connect, store_uri
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
     from mlflow.models import ModelSignature
 
-QUIET = {
-    "MLFLOW_DISABLE_TELEMETRY": "true",
-    "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
-    # Else a server's addresses are printed among a job's results on stdout.
-    "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",
-    # Else a wrong address is only noticed after four minutes.
-    "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "4",
-}
-STORE_VARIABLE = "MLFLOW_TRACKING_URI"
 RUN_FILE = "mlflow.json"  # beside a stage's outputs: which run a job that is started again continues
 MOST_PARAMETERS = 100  # that MLflow takes at a time
 EXAMPLE_SIDE = 64  # pixels of the input example
@@ -77,10 +69,12 @@ class Tracked:
 
     def artifact(self, path: Path, into: str | None = None) -> None:
         """Store a file, or what a folder holds; nothing where there is no such path."""
-        if path.is_dir():
-            self.client.log_artifacts(self.run_id, str(path), into or path.name)
-        elif path.exists():
-            self.client.log_artifact(self.run_id, str(path), into)
+        if path.exists():
+            with local_copy(path) as local:
+                if local.is_dir():
+                    self.client.log_artifacts(self.run_id, str(local), into or path.name)
+                else:
+                    self.client.log_artifact(self.run_id, str(local), into)
 
     def model(self, weights: Path, grouping: GroupingConfig, step: int, name: str = "hgg") -> str:
         """Store a model with its code, for `mlflow.pyfunc.load_model`; returns its URI.
@@ -93,11 +87,11 @@ class Tracked:
         """
         import mlflow
 
-        with _as_current_store(self.uri), mlflow.start_run(run_id=self.run_id):
+        with _as_current_store(self.uri), mlflow.start_run(run_id=self.run_id), local_copy(weights) as local:
             logged = mlflow.pyfunc.log_model(
                 name=name,
                 python_model=str(SERVED),
-                artifacts={"weights": str(weights)},
+                artifacts={"weights": str(local)},
                 code_paths=[str(Path(hgg.__file__).parent)],
                 signature=_signature(),
                 input_example=np.zeros((EXAMPLE_SIDE, EXAMPLE_SIDE, 3), np.uint8),
@@ -158,60 +152,9 @@ def served_needs(grouping: GroupingConfig) -> list[str]:
     return [f"{need}=={importlib.metadata.version(need)}" for need in needs]
 
 
-def store_uri(config: RunConfig) -> str:
-    """Where runs are kept, as MLflow takes it."""
-    named = config.tracking.uri or os.environ.get(STORE_VARIABLE)
-    return named or f"sqlite:///{config.run_root.absolute()}/mlflow.db"
-
-
-def open_store(config: RunConfig) -> "MlflowClient":
-    """A client of the store, which is made where it is a file that is not there yet.
-
-    Raises `UserError` where it does not answer.
-    """
-    return _connect(config)[0]
-
-
-def store_problem(config: RunConfig) -> str | None:
-    """One line of what is wrong with the store; None where it answers and its tables are current."""
-    _quieten()
-    from mlflow import MlflowClient
-    from mlflow.exceptions import MlflowException
-
-    try:
-        MlflowClient(tracking_uri=store_uri(config)).search_experiments(max_results=1)
-    except (MlflowException, OSError) as error:
-        return first_line(error)
-    return None
-
-
-def _quieten() -> None:
-    for name, value in QUIET.items():
-        os.environ.setdefault(name, value)
-
-
-def _connect(config: RunConfig) -> "tuple[MlflowClient, str]":
-    """The store and the number of the experiment, which is made on first use."""
-    _quieten()
-    from mlflow import MlflowClient
-    from mlflow.exceptions import MlflowException
-
-    logging.getLogger("mlflow").setLevel(logging.WARNING)
-    uri = store_uri(config)
-    try:
-        with _alone(config.run_root):
-            client = MlflowClient(tracking_uri=uri)
-            return client, _experiment(client, config)
-    except MlflowException as error:
-        raise UserError(
-            f"tracking.uri={uri}: {first_line(error)}; start that server, correct tracking.uri, or "
-            "leave it empty for a file under the run root"
-        ) from error
-
-
 def _open(config: RunConfig, job: str, folder: Path, tags: dict[str, str], resume: bool) -> Tracked:
     """A new run, or with `resume` the one that the folder knows."""
-    client, experiment = _connect(config)
+    client, experiment = connect(config)
     uri = store_uri(config)
     run_id = _known_run(client, uri, folder) if resume else None
     if run_id is None:
@@ -239,25 +182,6 @@ def _as_current_store(uri: str) -> Iterator[None]:
         mlflow.set_tracking_uri(chosen or "")
         if chosen is None:
             os.environ.pop(STORE_VARIABLE, None)
-
-
-@contextmanager
-def _alone(folder: Path) -> Iterator[None]:
-    """Only one process of a machine at a time: several that create a store at once ruin it."""
-    folder.mkdir(parents=True, exist_ok=True)
-    with (folder / ".mlflow.lock").open("w") as file:
-        fcntl.flock(file, fcntl.LOCK_EX)
-        yield
-
-
-def _experiment(client: "MlflowClient", config: RunConfig) -> str:
-    """Id of the experiment, which is made on first use; a store of our own keeps artifacts beside it."""
-    name = config.tracking.experiment
-    experiment = client.get_experiment_by_name(name)
-    if experiment is not None:
-        return experiment.experiment_id
-    own = None if config.tracking.uri else (config.run_root.absolute() / "mlartifacts").as_uri()
-    return client.create_experiment(name, artifact_location=own)
 
 
 def _known_run(client: "MlflowClient", uri: str, folder: Path) -> str | None:

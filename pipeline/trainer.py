@@ -1,7 +1,9 @@
 """A training stage on Ray Train: DDP workers, checkpoints that Ray commits, restarts after failures."""
 
+import errno
 import logging
 import math
+import os
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
@@ -22,6 +24,7 @@ from pipeline.cluster import cluster_grows, start_ray, worker_resources
 from pipeline.command import UserError
 from pipeline.config import TrainConfig
 from pipeline.loop import NotFiniteError, Training
+from pipeline.store import SCHEME, file_system, in_store, stored
 from pipeline.task import Task
 from pipeline.worker import run_worker
 
@@ -29,17 +32,28 @@ STATE = "state.pt"
 NOT_VALIDATED = -1.0  # Ray scores by a finite number, and keeps higher ones first
 # A rank waits this long for another one; rank 0 validates while the others wait.
 PATIENCE_SECONDS = 4 * 60 * 60
+FULL = os.strerror(errno.ENOSPC)
 
 log = logging.getLogger(__name__)
 
 
 class RayCheckpoints:
-    """Checkpoints that Ray Train commits: the latest and those of the best AP, in the run's storage."""
+    """Checkpoints that Ray Train commits: the latest and those of the best AP, in the run's storage.
+
+    Args:
+        storage: where they are kept.
+    """
+
+    def __init__(self, storage: Path) -> None:
+        self.storage = storage
 
     def latest(self) -> Path | None:
         """The newest committed checkpoint file, or None."""
         checkpoint = ray.train.get_checkpoint()
-        return None if checkpoint is None else Path(checkpoint.path) / STATE
+        if checkpoint is None:
+            return None
+        folder = stored(checkpoint.path) if in_store(self.storage) else Path(checkpoint.path)
+        return folder / STATE
 
     def save(self, training: Training, ap: float | None) -> None:
         """Report a checkpoint; every rank takes part, rank 0 brings it."""
@@ -80,7 +94,7 @@ def train_on_ray(task: Task, callbacks: Sequence[UserCallback] = ()) -> dict[str
             ),
             run_config=RunConfig(
                 name=task.name,
-                storage_path=str(task.folder / "checkpoints"),
+                **ray_storage(task.folder / "checkpoints"),
                 failure_config=FailureConfig(max_failures=options.max_failures),
                 checkpoint_config=CheckpointConfig(
                     num_to_keep=options.keep_checkpoints,
@@ -96,6 +110,8 @@ def train_on_ray(task: Task, callbacks: Sequence[UserCallback] = ()) -> dict[str
         except SystemExit as stopped:  # what Ray makes of Ctrl-C
             raise KeyboardInterrupt from stopped
         except TrainingFailedError as error:
+            if FULL in str(error):
+                raise OSError(errno.ENOSPC, FULL, str(task.folder / "checkpoints")) from error
             raise RuntimeError(f"{task.name}: {_cause(error)}") from error
     outcome = result.return_value
     if "bad_input" in outcome:
@@ -105,12 +121,19 @@ def train_on_ray(task: Task, callbacks: Sequence[UserCallback] = ()) -> dict[str
     return outcome["figures"]
 
 
+def ray_storage(folder: Path) -> dict[str, Any]:
+    """A folder as Ray's `RunConfig`s take it."""
+    if in_store(folder):
+        return {"storage_path": str(folder).removeprefix(SCHEME), "storage_filesystem": file_system()}
+    return {"storage_path": str(folder)}
+
+
 def _run_rank(settings: dict[str, Any]) -> dict[str, Any]:
     """One worker. What no restart would mend is returned, since Ray restarts after anything raised."""
     task: Task = settings["task"]
     torch.set_num_threads(max(1, int(task.config.train.cpus_per_worker)))
     try:
-        return {"figures": run_worker(task, RayCheckpoints(), get_device())}
+        return {"figures": run_worker(task, RayCheckpoints(task.folder), get_device())}
     except UserError as error:
         return {"bad_input": str(error)}
     except NotFiniteError as error:

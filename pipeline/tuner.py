@@ -21,6 +21,7 @@ from pipeline.cluster import room_for, start_ray
 from pipeline.command import first_line
 from pipeline.config import RunConfig, TrainConfig
 from pipeline.sweep import SEARCHED, first_points, point_config, rungs
+from pipeline.trainer import ray_storage
 from pipeline.trial import Trial, read_trial, run_trial
 
 STATE = "ray"  # folder of Ray Tune's own files, in the sweep's
@@ -29,6 +30,8 @@ METRIC, STEP = "ap", "step"
 QUIET = {
     # Ctrl-C ends the sweep as it ends any job; it goes on by the same command.
     "TUNE_DISABLE_SIGINT_HANDLER": "1",
+    # A score that takes half a second to handle is no news: the machine is busy with the trials.
+    "TUNE_WARN_THRESHOLD_S": "10",
     # The newer output prints boxes among the job's lines even when it is asked to be silent.
     "RAY_AIR_NEW_OUTPUT": "0",
 }
@@ -38,7 +41,8 @@ log = logging.getLogger(__name__)
 
 def begun(folder: Path) -> bool:
     """Whether Ray Tune has left a search there that can go on."""
-    return tune.Tuner.can_restore(str(folder / STATE))
+    storage = ray_storage(folder / STATE)
+    return tune.Tuner.can_restore(storage.pop("storage_path"), **storage)
 
 
 def search(base: RunConfig, folder: Path, parent: str) -> list[Trial]:
@@ -59,8 +63,13 @@ def search(base: RunConfig, folder: Path, parent: str) -> list[Trial]:
         trainable = tune.with_resources(_trainable(base, parent), _resources(base.train))
         if begun(folder):
             log.info("tune: going on with the search in %s", folder)
+            storage = ray_storage(folder / STATE)
             tuner = tune.Tuner.restore(
-                str(folder / STATE), trainable=trainable, resume_unfinished=True, resume_errored=True
+                storage.pop("storage_path"),
+                trainable=trainable,
+                resume_unfinished=True,
+                resume_errored=True,
+                **storage,
             )
         else:
             tuner = _new_tuner(base, folder, trainable)
@@ -103,12 +112,12 @@ def _new_tuner(base: RunConfig, folder: Path, trainable: Any) -> tune.Tuner:
             mode="max",
             num_samples=options.trials,
             max_concurrent_trials=min(room, options.concurrent or room),
-            search_alg=OptunaSearch(points_to_evaluate=points, seed=options.seed),
+            search_alg=_Optuna(points_to_evaluate=points, seed=options.seed),
             scheduler=_scheduler(base),
         ),
         run_config=tune.RunConfig(
             name=STATE,
-            storage_path=str(folder),
+            **ray_storage(folder),
             verbose=0,
             callbacks=[_Lines(options.trials, base.joint.steps)],
             failure_config=tune.FailureConfig(max_failures=base.train.max_failures),
@@ -161,6 +170,13 @@ def _train_one(config: RunConfig, parent: str, command: list[str]) -> None:
     sys.argv[:] = command
     torch.set_num_threads(max(1, int(config.train.cpus_per_worker)))
     run_trial(config, {PARENT: parent})
+
+
+class _Optuna(OptunaSearch):
+    """Without the scores on the way: Optuna has them for pruners of its own, and warns where they repeat."""
+
+    def on_trial_result(self, trial_id: str, result: dict[str, Any]) -> None:
+        """Called with each score."""
 
 
 class _Lines(tune.Callback):

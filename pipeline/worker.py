@@ -96,11 +96,16 @@ class _Outputs:
             return
         begin_history(self.history, step)
         verb = "resuming at" if step else "starting at"
-        workers = world_size()
+        workers, before = world_size(), self.training.progress.workers
         log.info(
             "%s: %s step %d of %d, %d process%s",
             *(self.task.name, verb, step, steps, workers, "es" if workers > 1 else ""),
         )
+        if before not in (0, workers):
+            log.info(
+                "%s: %d before: a step's images stay the same %d, their sums may differ in the last digits",
+                *(self.task.name, before, self.task.settings.batch_size),
+            )
 
     def validate(self) -> Row | None:
         """AP on the validation subset, computed by rank 0 while the others wait for it."""
@@ -211,7 +216,7 @@ def _from_rank_0(values: list[float]) -> list[float]:
 @contextmanager
 def _logging_to(path: Path) -> Iterator[None]:
     """Log lines of the pipeline also go to a file; in a Ray worker that is how the driver gets them."""
-    handler = logging.FileHandler(path, encoding="utf-8")
+    handler = _Appending(path)
     handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)-7s %(message)s", "%H:%M:%S"))
     logger = logging.getLogger("pipeline")
     logger.addHandler(handler)
@@ -221,6 +226,22 @@ def _logging_to(path: Path) -> Iterator[None]:
     finally:
         logger.removeHandler(handler)
         handler.close()
+
+
+class _Appending(logging.Handler):
+    """Adds each line to a file, here or in a store, and leaves it whole in between."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__()
+        self.path = path
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Add a line; a file that cannot be written is reported as all handlers do."""
+        try:
+            with self.path.open("a", encoding="utf-8") as file:
+                file.write(self.format(record) + "\n")
+        except OSError:
+            self.handleError(record)
 
 
 @contextmanager

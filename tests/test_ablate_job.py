@@ -13,7 +13,7 @@ from mlflow import MlflowClient
 from pipeline.ablation import find_rows
 from pipeline.report import read_history
 from pipeline.settings import load_config
-from pipeline.tracking import store_uri
+from pipeline.tracking_store import store_uri
 
 SECONDS = 300
 STEPS = 40

@@ -15,7 +15,7 @@ from hgg.model import HGG
 from hgg.poses import Poses
 from hgg.predictor import Predictor
 from hgg.skeleton import NUM_JOINTS
-from pipeline import evaluate
+from pipeline import found as found_module
 from pipeline.command import UserError
 from pipeline.config import RunConfig
 from pipeline.detections import coco_rows, write_detections
@@ -93,13 +93,13 @@ def test_a_limit_scores_the_first_images_alone(split: Split) -> None:
 def test_people_found_in_an_image_without_people_cost_precision(
     split: Split, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    honest = evaluate.coco_rows
+    honest = found_module.coco_rows
     invented = Poses(np.ones((1, NUM_JOINTS, 3), np.float32), np.ones(1, np.float32))
 
     def rows(image_id: int, poses: Poses) -> list[Detection]:
         return honest(image_id, invented if image_id == 20 else poses)
 
-    monkeypatch.setattr(evaluate, "coco_rows", rows)
+    monkeypatch.setattr(found_module, "coco_rows", rows)
     assert split.evaluate("ae").ap["ae"]["AP"] < 0.9
 
 
@@ -141,8 +141,8 @@ def test_the_result_file_has_the_same_figures(split: Split, tmp_path: Path) -> N
 def test_progress_is_logged_with_rate_and_time_left(
     split: Split, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr(evaluate, "LOG_SECONDS", 0.0)
-    with caplog.at_level(logging.INFO, logger="pipeline.evaluate"):
+    monkeypatch.setattr(found_module, "LOG_SECONDS", 0.0)
+    with caplog.at_level(logging.INFO, logger="pipeline.found"):
         split.evaluate("ae")
     assert [message.split(",")[0] for message in caplog.messages] == [
         f"evaluated {done} of 5 images" for done in (2, 4, 5)

@@ -14,9 +14,9 @@ ALL = [pytest.param(path, id=f"{path.parent.name}/{path.name}") for path in FILE
 
 # The modules of pipeline whose purpose is Ray, or MLflow, and those that only order what these do.
 # All others run where neither is installed.
-RAY = {"cluster", "doctor_cluster", "run_ablation", "stage", "submit", "trainer"}
-MLFLOW = {"registry", "served", "tracking"}
-DRIVERS = {"preprocess", "run_preprocess"}
+RAY = {"cluster", "doctor_cluster", "evaluate_on_ray", "run_ablation", "stage", "submit", "trainer", "tuner"}
+MLFLOW = {"registry", "served", "tracking", "tracking_store"}
+DRIVERS = {"preprocess", "run_preprocess", "run_tune"}
 
 MOST_LINES = 300
 MOST_FUNCTION_LINES = 60  # without the docstring

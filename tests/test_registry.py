@@ -18,7 +18,7 @@ from pipeline.files import write_json
 from pipeline.registry import CHALLENGER, CHAMPION, Version, champion, fetch, judge, register, settle
 from pipeline.run_evaluate import run_evaluation
 from pipeline.settings import load_config
-from pipeline.tracking import open_store
+from pipeline.tracking_store import open_store
 from pipeline.trained import model_file
 
 # MLflow warns itself of its own types when its models are imported, and hides that in its own way.

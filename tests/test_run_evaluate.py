@@ -73,7 +73,7 @@ def test_the_command_leaves_results_files_pictures_and_a_run_in_mlflow(
 def _check_tracked(config: RunConfig, results: dict) -> None:
     from mlflow import MlflowClient
 
-    from pipeline.tracking import store_uri
+    from pipeline.tracking_store import store_uri
 
     run = MlflowClient(tracking_uri=store_uri(config)).get_run(results["mlflow_run"])
     assert run.info.status == "FINISHED"

@@ -54,7 +54,7 @@ def base(tmp_path: Path) -> RunConfig:
     return config.model_copy(update={"tune": tune, "joint": joint})
 
 
-def _end(base: RunConfig, number: int, ap: float, step: int = 6, **point: float) -> Trial:
+def _end(base: RunConfig, number: int, ap: float, point: dict[str, float], step: int = 6) -> Trial:
     state = "finished" if step == base.joint.steps else "pruned"
     return Trial(
         number, own_point(base) | point, state, f"joint-{number}", [(2, ap / 2), (step, ap)], 3.0, ""
@@ -202,10 +202,10 @@ def test_a_loss_that_is_not_finite_is_a_score_of_zero(
 @pytest.fixture
 def report(base: RunConfig, tmp_path: Path) -> tuple[Path, list[Trial]]:
     trials = [
-        _end(base, 1, 0.10, **paper_point(base)),
-        _end(base, 2, 0.12),
-        _end(base, 3, 0.31, lr=5e-4, cut=0.44),
-        _end(base, 4, 0.40, step=4, push=0.3),
+        _end(base, 1, 0.10, paper_point(base)),
+        _end(base, 2, 0.12, {}),
+        _end(base, 3, 0.31, {"lr": 5e-4, "cut": 0.44}),
+        _end(base, 4, 0.40, {"push": 0.3}, step=4),
     ]
     folder = tmp_path / "report"
     write_report(folder, base, trials, trials[2], Compared([0.3, 0.28], [0.1, 0.14]))
@@ -243,8 +243,8 @@ def test_the_table_has_every_trial_best_first(report: tuple[Path, list[Trial]]) 
 
 
 def test_the_verdict_says_when_nothing_is_better(base: RunConfig) -> None:
-    paper = _end(base, 1, 0.1, **paper_point(base))
+    paper = _end(base, 1, 0.1, paper_point(base))
     assert verdict(base, paper, Compared([], [])).startswith("No trial was above the paper's weights")
-    best = _end(base, 2, 0.2)
+    best = _end(base, 2, 0.2, {})
     assert "no seed was trained" in verdict(base, best, Compared([], []))
     assert "0.1000 AP below" in verdict(base, best, Compared([0.1], [0.2]))

@@ -22,7 +22,8 @@ from pipeline.command import UserError
 from pipeline.config import RunConfig, TrackingConfig
 from pipeline.follow import Follower
 from pipeline.report import COLUMNS, add_to_history, begin_history
-from pipeline.tracking import SERVED_NEEDS, served_needs, store_uri, track
+from pipeline.tracking import SERVED_NEEDS, served_needs, track
+from pipeline.tracking_store import store_uri
 from tests.training_cases import MODEL
 
 # MLflow warns itself of its own types when its models are imported, and hides that in its own way.

@@ -16,7 +16,7 @@ from pipeline.config import RunConfig
 from pipeline.report import read_history
 from pipeline.settings import print_config
 from pipeline.task import plan_task
-from pipeline.tracking import store_uri
+from pipeline.tracking_store import store_uri
 from pipeline.worker import run_worker
 from tests.training_cases import tiny_run
 

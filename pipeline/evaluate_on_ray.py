@@ -1,0 +1,44 @@
+"""Evaluation by workers of Ray: each has the model and takes the next shard that nobody has."""
+
+import math
+
+import ray
+import torch
+from ray.util import ActorPool
+
+from pipeline.cluster import room_for, start_ray, worker_resources
+from pipeline.evaluate_parts import Plan, find_part, load_predictor
+from pipeline.found import Portion, Progress
+
+
+def find_on_ray(plan: Plan, portions: list[Portion], progress: Progress) -> None:
+    """Find and keep the people of shards, by `evaluate.num_workers` workers.
+
+    Raises `UserError` where the cluster has no room for them, or the model does not fit.
+    """
+    workers = min(plan.config.evaluate.num_workers, len(portions))
+    options = plan.config.train.model_copy(update={"num_workers": workers})
+    with start_ray(cpus=math.ceil(workers * options.cpus_per_worker)):
+        room_for(options, "evaluate.num_workers")
+        resources = worker_resources(options)
+        actor = ray.remote(_Worker).options(
+            num_cpus=resources["CPU"], num_gpus=resources.get("GPU", 0), max_restarts=options.max_failures,
+            max_task_retries=options.max_failures,
+        )  # fmt: skip
+        pool = ActorPool([actor.remote(plan) for _ in range(workers)])
+        for images in pool.map_unordered(lambda worker, portion: worker.find.remote(portion), portions):
+            progress.add(images)
+
+
+class _Worker:
+    """An actor that holds the model."""
+
+    def __init__(self, plan: Plan) -> None:
+        torch.set_num_threads(max(1, int(plan.config.train.cpus_per_worker)))
+        self.plan = plan
+        self.predictor = load_predictor(plan)
+
+    def find(self, portion: Portion) -> int:
+        """Find and keep the people of a shard; returns the number of its images."""
+        find_part(self.plan, self.predictor, portion)
+        return portion.images
