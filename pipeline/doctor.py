@@ -71,8 +71,8 @@ def check_packages() -> Iterator[Finding]:
         yield Finding("ok", "packages", ", ".join(f"{name} {_version(name)}" for name in PACKAGES[:4]))
 
 
-def check_disk(config: RunConfig) -> Iterator[Finding]:
-    """Whether the run root can be written, and has room for the checkpoints of both stages."""
+def check_disk(config: RunConfig, training: bool = True) -> Iterator[Finding]:
+    """Whether the run root can be written and, for training, has room for the checkpoints of both stages."""
     root = existing_parent(config.run_root)
     try:
         write_probe(root, "driver").unlink()
@@ -86,7 +86,7 @@ def check_disk(config: RunConfig) -> Iterator[Finding]:
     if in_store(root):
         yield Finding("ok", "storage", f"{root}: written")
         return
-    free, needed = shutil.disk_usage(root).free / GIB, checkpoint_gib(config)
+    free, needed = shutil.disk_usage(root).free / GIB, checkpoint_gib(config) if training else 0.0
     text = f"{root}: {free:.1f} GiB free, checkpoints take up to {needed:.1f}"
     if free < needed:
         yield Finding("fail", "storage", f"{text}: make room, or set run_root to a larger disk")
@@ -161,12 +161,16 @@ def check_model(config: RunConfig) -> Iterator[Finding]:
         )
 
 
-def check_start(config: RunConfig) -> None:
+def check_start(config: RunConfig, training: bool = True) -> None:
     """What a job looks at when it starts, in milliseconds: packages and disk.
+
+    Args:
+        config: settings.
+        training: whether the job writes checkpoints.
 
     Raises `UserError` where one of them fails; what only warns is logged.
     """
-    findings = [*check_packages(), *check_disk(config)]
+    findings = [*check_packages(), *check_disk(config, training)]
     failed = [f"{finding.check}: {finding.text}" for finding in findings if finding.level == "fail"]
     if failed:
         raise UserError("; ".join(failed))

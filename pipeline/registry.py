@@ -26,6 +26,8 @@ CHAMPION, CHALLENGER = "champion", "challenger"
 WEIGHTS = "weights.pt"
 # Registrations that began within this time of one another may have read the alias before the other moved it.
 CONCURRENT_MILLISECONDS = 10 * 60 * 1000
+# What MLflow answers where there is no such model, and where no version has the alias.
+ABSENT = ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE")
 
 
 class Version(NamedTuple):
@@ -124,12 +126,14 @@ def settle(client: "MlflowClient", name: str, number: int) -> tuple[str, bool]:
 
 
 def champion(client: "MlflowClient", name: str) -> Version | None:
-    """The version that has the alias, or None."""
+    """The version that has the alias, or None where there is no such model or none has it."""
     from mlflow.exceptions import MlflowException
 
     try:
         return _to_version(client.get_model_version_by_alias(name, CHAMPION))
-    except MlflowException:
+    except MlflowException as error:
+        if error.error_code not in ABSENT:  # a store that does not answer, for one
+            raise
         return None
 
 

@@ -21,7 +21,7 @@ def run_preprocess(config: RunConfig) -> dict[str, Any]:
     Raises:
         UserError: bad input, or more bad images than `data.max_rejected`.
     """
-    check_start(config)
+    check_start(config, training=False)
     results = preprocess(config)
     folder = config.run_root / "preprocess"
     write_text(folder / "config.yaml", print_config(config))

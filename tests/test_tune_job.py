@@ -1,0 +1,154 @@
+"""The tune job on drawn people: killed in the middle, gone on with, started once more; and wrong use."""
+
+import json
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+from mlflow import MlflowClient
+
+from pipeline.report import read_history
+from pipeline.settings import load_config
+from pipeline.tracking_store import store_uri
+
+SECONDS = 300
+TRIALS, STEPS = 3, 12
+SMALL = {
+    "data.shard_images": 6,
+    "synthetic.train_images": 24,
+    "synthetic.val_images": 4,
+    "network.channels": 16,
+    "network.depth": 1,
+    "network.visual_dim": 8,
+    "grouping.hidden": 16,
+    "train.num_workers": 0,
+    "train.validation_images": 0,
+    "pretrain.steps": 4,
+    "pretrain.batch_size": 4,
+    "joint.steps": STEPS,
+    "joint.batch_size": 4,
+    "joint.log_every": 4,
+    "joint.validate_every": 4,
+    "tune.trials": TRIALS,
+    "tune.held_out": 0.25,
+    "tune.seeds": 1,
+}
+
+
+class Job:
+    """The demo's configuration, made small, under a run root of its own."""
+
+    def __init__(self, repository: Path, root: Path) -> None:
+        self.conf = repository / "conf" / "demo.yaml"
+        self.jobs = repository / "jobs"
+        self.root = root
+        values = SMALL | {"run_root": str(root / "run"), "data.root": str(root / "run" / "data")}
+        self.overrides = [f"{key}={value}" for key, value in values.items()]
+        self.config = load_config([self.conf], self.overrides)
+
+    def command(self, name: str, *arguments: str) -> list[str]:
+        script = str(self.jobs / f"{name}.py")
+        return [sys.executable, script, "--config", str(self.conf), *self.overrides, *arguments]
+
+    def call(self, name: str, *arguments: str) -> "subprocess.CompletedProcess[str]":
+        return subprocess.run(
+            self.command(name, *arguments), cwd=self.root, capture_output=True, text=True, timeout=SECONDS
+        )
+
+    def run(self, name: str, *arguments: str) -> tuple[dict[str, Any], str]:
+        done = self.call(name, *arguments)
+        assert done.returncode == 0, done.stderr
+        return json.loads(done.stdout.splitlines()[-1]), done.stderr
+
+    def histories(self) -> list[Path]:
+        return sorted(self.config.run_root.glob("tune/joint-*/joint/metrics.csv"))
+
+
+@pytest.fixture(scope="module")
+def job(repository: Path, tmp_path_factory: pytest.TempPathFactory) -> Job:
+    made = Job(repository, tmp_path_factory.mktemp("tune"))
+    for name in ("synthesize", "preprocess", "pretrain"):
+        made.run(name)
+    return made
+
+
+@pytest.mark.parametrize(
+    ("arguments", "complaint"),
+    [
+        (("--resume",), "no sweep of this configuration was begun: leave --resume out"),
+        (("tune.push=[0.3,1]",), "tune.push=[0.3, 1]: does not hold loss.push=0.001"),
+        (("tune.held_out=0.9",), "train.held_out=0.9: "),
+        (("train.pretrained=none.pt",), "none.pt: no pretrained model there"),
+    ],
+)
+def test_wrong_use_is_one_line(job: Job, arguments: tuple[str, ...], complaint: str) -> None:
+    done = job.call("tune", *arguments)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert complaint in done.stderr
+    assert done.stderr.count("\n") == 1
+
+
+def _kill_in_the_middle(job: Job) -> None:
+    """Start the sweep, and end it with SIGKILL once a trial was scored."""
+    log = job.root / "first.log"
+    with log.open("w") as out:
+        process = subprocess.Popen(job.command("tune"), cwd=job.root, stdout=out, stderr=out)
+        try:
+            deadline = time.monotonic() + SECONDS
+            while "tune: trial " not in log.read_text():
+                assert process.poll() is None, log.read_text()
+                assert time.monotonic() < deadline
+                time.sleep(0.05)
+        finally:
+            process.kill()
+            process.wait()
+
+
+@pytest.mark.slow
+def test_a_sweep_is_killed_goes_on_and_is_not_run_again(job: Job) -> None:
+    _kill_in_the_middle(job)
+    assert not list(job.config.run_root.glob("tune/*/results.json"))
+
+    results, stderr = job.run("tune", "--resume")
+    assert "tune: going on with the search in " in stderr
+    assert all(" INFO " in line for line in stderr.splitlines()), stderr
+    assert results["trials"] == TRIALS
+    assert sum(results["states"].values()) == TRIALS
+    for path in job.histories():  # every step once, also of the training that was killed
+        steps = [row["step"] for row in read_history(path)]
+        assert steps == [*range(4, STEPS + 1, 4)][: len(steps)]
+    table = Path(results["table"]).read_text()
+    assert "the paper's weights" in table
+    assert "the configuration's own" in table
+    assert len([line for line in table.splitlines() if line[2:3].isdigit()]) == TRIALS
+    best = load_config([Path(results["best_config"])])
+    assert best.run_root == job.config.run_root
+    assert (best.loss.push, best.grouping.cut) == (
+        results["best"]["values"]["push"],
+        results["best"]["values"]["cut"],
+    )
+
+    client = MlflowClient(tracking_uri=store_uri(job.config))
+    parent = client.get_run(results["mlflow_run"])
+    assert parent.info.status == "FINISHED"
+    children = client.search_runs(
+        [parent.info.experiment_id], f"tags.`mlflow.parentRunId` = '{results['mlflow_run']}'"
+    )
+    assert sorted(run.data.tags["trial"] for run in children if "trial" in run.data.tags) == ["1", "2", "3"]
+    assert {run.info.status for run in children} == {"FINISHED"}
+
+    again, stderr = job.run("tune")
+    assert "is finished: nothing to do" in stderr
+    assert again == results
+
+
+@pytest.mark.slow
+def test_trials_may_be_trained_by_workers_of_ray(job: Job) -> None:
+    few = ("train.num_workers=1", "train.cpus_per_worker=1", "tune.trials=2", "tune.seeds=0")
+    results, stderr = job.run("tune", *few)
+    assert results["states"] == {"finished": 2}
+    assert "trial 2 of 2: step 12 of 12" in stderr
+    assert all(" INFO " in line for line in stderr.splitlines()), stderr
