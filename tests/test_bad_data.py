@@ -12,7 +12,7 @@ from PIL import Image
 
 from pipeline.checkpoint import FolderCheckpoints
 from pipeline.command import UserError
-from pipeline.config import RunConfig
+from pipeline.config import DataConfig, RunConfig
 from pipeline.jpeg import decode_picture
 from pipeline.records import plan_records
 from pipeline.rejects import check_limit
@@ -132,3 +132,22 @@ def test_training_goes_through_all_that_is_used(made: tuple[RunConfig, dict[str,
     results = run_worker(task, checkpoints, torch.device("cpu"))
     assert results["steps"] * config.pretrain.batch_size >= 2 * (GOOD + 6)  # an epoch
     assert results["last"]["loss"] > 0
+
+
+def test_names_in_the_data_are_only_read_by(tmp_path: Path) -> None:
+    coco = TinyCoco()
+    for name in ("../escape.jpg", "deep/../../../escape.jpg", "ordinary.jpg"):
+        coco.add_image()
+        old, coco.images[-1]["file_name"] = coco.images[-1]["file_name"], name
+        del coco.pictures[old]
+    coco.pictures["ordinary.jpg"] = jpeg(64, 48)
+    coco.write(tmp_path / "data", "train2017")
+    (tmp_path / "data" / "escape.jpg").write_bytes(jpeg(64, 48))
+    before = {path for path in tmp_path.rglob("*") if path.is_file()}
+    config = RunConfig(run_root=tmp_path / "run", data=DataConfig(root=tmp_path / "data", views=1))
+    make_records(config, "train2017")
+    make_samples(config, "train2017")
+    written = {path for path in tmp_path.rglob("*") if path.is_file()} - before
+    assert written
+    assert all(path.is_relative_to(config.run_root) for path in written)
+    assert "escape" not in " ".join(map(str, written))
