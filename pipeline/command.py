@@ -10,6 +10,7 @@ import json
 import logging
 import os
 import platform
+import re
 import shlex
 import subprocess
 import sys
@@ -25,6 +26,7 @@ REPOSITORY = Path(__file__).resolve().parent.parent
 VERSIONS_OF = ("torch", "ray", "mlflow")
 DONE, FAILED, BAD_INPUT, STOPPED = 0, 1, 2, 130
 GIT_SECONDS = 20
+FULL_DISK = re.compile(rf"\[Errno {errno.ENOSPC}\][^:\n]*(: '(?P<path>[^'\n]*)')?")
 
 Main = Callable[[RunConfig, argparse.Namespace], dict[str, Any]]
 
@@ -96,18 +98,20 @@ def _exit_with(run: Callable[..., int], *arguments: Any) -> NoReturn:
 def _outside(error: BaseException | None) -> str | None:
     """What to say where an error, or one that it came from, is a full disk's or a store's; else None."""
     while error is not None:
-        if isinstance(error, OSError) and error.errno == errno.ENOSPC:
-            where = f"{error.filename}: " if error.filename else ""
+        text = str(error)
+        # What a task of Ray raised may only be found in the text of Ray's own error.
+        full = FULL_DISK.search(text)
+        if full or (isinstance(error, OSError) and error.errno == errno.ENOSPC):
+            where = f"{full['path']}: " if full and full["path"] else ""
             return (
                 f"{where}no room left on the disk: free some, and the same command goes on; what was written "
                 "before is whole"
             )
-        if isinstance(error, OSError) and "AWS Error" in str(error):
+        if isinstance(error, OSError) and "AWS Error" in text:
             return (
                 f"{first_line(error)}: AWS_ENDPOINT_URL, AWS_DEFAULT_REGION, AWS_ACCESS_KEY_ID and "
                 "AWS_SECRET_ACCESS_KEY say where the store is and who asks"
             )
-        # Ray hands on what a task raised with the original in `cause`.
         error = getattr(error, "cause", None) or error.__cause__
     return None
 

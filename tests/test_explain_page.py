@@ -123,9 +123,8 @@ def test_arrow_keys_step_through_the_rounds(driver: Any, page: Path) -> None:
     for number, step in enumerate(data["steps"], start=1):
         _press(driver, "ARROW_RIGHT")
         merges = sum(edge[3] == "merged" for edge in step["edges"])
-        assert _text(driver, "round") == f"round {number} of {len(data['steps'])}: {merges} merge" + "s" * (
-            merges != 1
-        )
+        word = "merge" if merges == 1 else "merges"
+        assert _text(driver, "round") == f"round {number} of {len(data['steps'])}: {merges} {word}"
         drawn += merges
         assert len(driver.find_elements("css selector", ".merge")) == drawn
         assert len(driver.find_elements("css selector", ".merge[stroke-dasharray]")) == merges

@@ -21,11 +21,11 @@ import torch
 from pipeline.report import read_history
 from pipeline.settings import print_config
 from pipeline.task import plan_task
+from tests.full_disk import fill
 from tests.training_cases import tiny_run
 
 SECONDS = 240
 STEPS, LOG_EVERY = 80, 10
-MIB = 1 << 20
 
 
 class Run:
@@ -216,36 +216,6 @@ def test_another_number_of_workers_goes_on_with_the_same_batches(
     assert [row["loss"] for row in rows] == pytest.approx([row["loss"] for row in theirs], rel=1e-3)
 
 
-@pytest.fixture
-def small_disk(tmp_path: Path) -> Iterator[Callable[[Path, int], Path]]:
-    """Makes a folder a disk of so many MiB of its own."""
-    mounted: list[Path] = []
-
-    def make(folder: Path, mib: int) -> Path:
-        folder.mkdir(parents=True, exist_ok=True)
-        done = subprocess.run(
-            ["mount", "-t", "tmpfs", "-o", f"size={mib}m", "tmpfs", str(folder)], capture_output=True
-        )
-        if done.returncode:
-            pytest.skip(f"needs to mount a small disk: {done.stderr.decode().strip()}")
-        mounted.append(folder)
-        return folder
-
-    yield make
-    for folder in mounted:
-        subprocess.run(["umount", str(folder)], check=True)
-
-
-def _fill(folder: Path) -> Path:
-    filler = folder / "filler"
-    with filler.open("wb", buffering=0) as file:
-        try:
-            while True:
-                file.write(bytes(MIB))
-        except OSError:
-            return filler
-
-
 @pytest.mark.slow
 @pytest.mark.parametrize("workers", [0, 2])
 def test_a_disk_that_fills_up_leaves_the_last_checkpoint(
@@ -264,7 +234,7 @@ def test_a_disk_that_fills_up_leaves_the_last_checkpoint(
             lambda: job.poll() is None,
             run.log,
         )
-        filler = _fill(disk)
+        filler = fill(disk)
     finally:
         code = wait(job)
     assert code == 1, run.log.read_text()

@@ -6,13 +6,16 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
 
 from pipeline.shards import samples_manifest
-from tiny_coco import TinyCoco, spoiled
+from tests.full_disk import fill
+from tests.tiny_coco import TinyCoco, spoiled
 
 JOB = Path(__file__).resolve().parent.parent / "jobs" / "preprocess.py"
 SECONDS = 120
@@ -107,34 +110,90 @@ def test_progress_is_logged_and_nothing_else(undisturbed: tuple[Path, dict[str, 
     assert all(" INFO " in line for line in lines), undisturbed[2]
 
 
-def test_killed_and_started_again_with_more_workers_it_writes_the_same(
-    root: Path, undisturbed: tuple[Path, dict[str, Any], str], tmp_path: Path
-) -> None:
-    arguments = settings(root, tmp_path / "run", **{"data.workers": 2})
-    folder = tmp_path / "run" / "samples" / "train"
-    process = start(arguments)
+def wait_for_a_shard(folder: Path, process: "subprocess.Popen[str]") -> None:
     deadline = time.monotonic() + SECONDS
     while not list(folder.glob("part-*.json")):
         assert process.poll() is None, process.communicate()
         assert time.monotonic() < deadline
         time.sleep(0.005)
+
+
+@pytest.mark.parametrize("stage", ["records", "samples"])
+def test_killed_and_started_again_with_more_workers_it_writes_the_same(
+    stage: str, root: Path, undisturbed: tuple[Path, dict[str, Any], str], tmp_path: Path
+) -> None:
+    arguments = settings(root, tmp_path / "run", **{"data.workers": 2})
+    folder = tmp_path / "run" / stage / "train"
+    process = start(arguments)
+    wait_for_a_shard(folder, process)
     os.kill(process.pid, signal.SIGKILL)
     process.communicate(timeout=SECONDS)
     written = len(list(folder.glob("part-*.json")))
-    assert 0 < written < 10, "killed too late to show anything"
+    assert 0 < written < 11, "killed too late to show anything"
     assert not (folder / "manifest.json").exists()
 
-    spoiled_file = tmp_path / "run" / "records" / "val" / "part-00000.parquet"
-    spoiled_file.write_bytes(spoiled_file.read_bytes()[:-1] + b"?")
+    if stage == "samples":
+        spoiled_file = tmp_path / "run" / "records" / "val" / "part-00000.parquet"
+        spoiled_file.write_bytes(spoiled_file.read_bytes()[:-1] + b"?")
     out, _ = run(arguments)
     splits = json.loads(out.splitlines()[-1])["splits"]
-    assert splits["train"]["records"]["shards_written"] == 0
-    assert splits["val"]["records"]["shards_written"] == 1
-    assert 0 < splits["train"]["samples"]["shards_written"] <= 11 - written
-    assert contents(tmp_path / "run") == contents(undisturbed[0])
-    assert len(contents(tmp_path / "run")) == 2 * (11 + 2)
-    left = [path for stage in ("records", "samples") for path in (tmp_path / "run" / stage).rglob(".*")]
+    if stage == "samples":
+        assert splits["train"]["records"]["shards_written"] == 0
+        assert splits["val"]["records"]["shards_written"] == 1
+    assert 0 < splits["train"][stage]["shards_written"] <= 11 - written
+    assert_same_shards(tmp_path / "run", undisturbed[0])
+
+
+def assert_same_shards(run_root: Path, undisturbed: Path) -> None:
+    assert contents(run_root) == contents(undisturbed)
+    assert len(contents(run_root)) == 2 * (11 + 2)
+    left = [path for stage in ("records", "samples") for path in (run_root / stage).rglob(".*")]
     assert left == []
+
+
+def kill_a_busy_worker(process: "subprocess.Popen[str]") -> None:
+    while process.poll() is None:
+        for worker in psutil.Process(process.pid).children(recursive=True):
+            try:
+                if "ray::MapBatches" in " ".join(worker.cmdline()):
+                    worker.kill()
+                    return
+            except psutil.NoSuchProcess:
+                continue
+    raise AssertionError(process.communicate())
+
+
+def test_a_killed_worker_of_ray_changes_nothing(
+    root: Path, undisturbed: tuple[Path, dict[str, Any], str], tmp_path: Path
+) -> None:
+    process = start(settings(root, tmp_path / "run", **{"data.workers": 2}))
+    try:
+        wait_for_a_shard(tmp_path / "run" / "samples" / "train", process)
+        kill_a_busy_worker(process)
+        process.communicate(timeout=SECONDS)
+    finally:
+        process.kill()
+    assert process.returncode == 0
+    assert_same_shards(tmp_path / "run", undisturbed[0])
+
+
+def test_a_disk_that_fills_up_leaves_whole_shards(
+    root: Path,
+    undisturbed: tuple[Path, dict[str, Any], str],
+    tmp_path: Path,
+    small_disk: Callable[[Path, int], Path],
+) -> None:
+    disk = small_disk(tmp_path / "run" / "samples", 100)
+    process = start(settings(root, tmp_path / "run", **{"data.workers": 1}))
+    wait_for_a_shard(disk / "train", process)
+    filler = fill(disk)
+    _, err = process.communicate(timeout=SECONDS)
+    assert process.returncode == 1, err
+    assert "no room left on the disk: free some, and the same command goes on" in err.splitlines()[-1]
+    assert "Traceback" not in err
+    filler.unlink()
+    run(settings(root, tmp_path / "run", **{"data.workers": 2}))
+    assert_same_shards(tmp_path / "run", undisturbed[0])
 
 
 def test_a_rerun_writes_nothing(root: Path, undisturbed: tuple[Path, dict[str, Any], str]) -> None:
