@@ -106,13 +106,17 @@ def _csv(trials: Sequence[Trial]) -> str:
 
 
 def _best_yaml(base: RunConfig, best: Trial, said: str) -> str:
-    """Every setting that differs from the defaults, so that the file is a configuration by itself."""
+    """Every setting that differs from the defaults, and every value that was searched.
+
+    So the file is a configuration by itself, and after another one its values hold.
+    """
     head = [
         "# Best values of a sweep: a configuration by itself, for --config.",
         f"# Trial {best.number}: AP {best.ap:.4f} on the images held out of training.",
         f"# {said}",
     ]
-    values = nested(changed(with_point(base, best.point)))
+    found = {f"{group}.{name}": best.point[name] for name, group in SEARCHED.items()}
+    values = nested(changed(with_point(base, best.point)) | found)
     return "\n".join(head) + "\n" + yaml.safe_dump(values, sort_keys=False)
 
 
@@ -134,7 +138,10 @@ def _draw(path: Path, base: RunConfig, trials: Sequence[Trial]) -> None:
 
     figure = Figure(figsize=(PANEL_INCHES[0] * 4, PANEL_INCHES[1] * 2), layout="constrained")
     panels = figure.subplots(2, 4).flat
-    marks = {"the paper's": (paper_point(base), "tab:orange"), "own": (own_point(base), "tab:green")}
+    marks = {
+        "the paper's": (paper_point(base), "tab:orange"),
+        "the configuration's": (own_point(base), "tab:green"),
+    }
     for panel, (name, group) in zip(panels, SEARCHED.items(), strict=False):
         _draw_values(panel, name, trials, marks)
         panel.set_xlabel(f"{group}.{name}")

@@ -222,7 +222,10 @@ def test_the_best_values_are_a_configuration_by_themselves(
     assert loaded == with_point(base, trials[2].point)
     assert (loaded.joint.lr, loaded.grouping.cut, loaded.train.held_out) == (5e-4, 0.44, 0.0)
     assert not loaded.trial
-    assert set(yaml.safe_load(text)) <= set(RunConfig.model_fields)
+    written = yaml.safe_load(text)
+    assert set(written) <= set(RunConfig.model_fields)
+    # Also those that are as by default: the file may come after another one.
+    assert {name: written[group][name] for name, group in SEARCHED.items()} == trials[2].point
 
 
 def test_the_table_has_every_trial_best_first(report: tuple[Path, list[Trial]]) -> None:
