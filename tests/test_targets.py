@@ -36,6 +36,21 @@ def test_joint_types_have_maps_of_their_own_and_unlabelled_joints_draw_nothing()
     assert np.unravel_index(heatmaps[1].argmax(), (4, 4)) == (3, 2)  # row y, column x
 
 
+@pytest.mark.parametrize("sigma", [0.7, 1.5, 2.0, 5.0])
+def test_windows_leave_out_nothing_that_a_byte_can_hold(sigma: float) -> None:
+    rng = np.random.default_rng(0)
+    joints = rng.uniform(-3, 40, (12, 17, 3)).astype(np.float32)
+    joints[..., 2] = rng.random((12, 17)) < 0.7
+    cells = np.arange(37, dtype=np.float32)
+    offsets = cells - joints[..., :2, None]
+    bells = np.exp(offsets**2 / np.float32(-2 * sigma**2)) * (joints[..., 2] > 0)[..., None, None]
+    whole = (bells[:, :, 1, :, None] * bells[:, :, 0, None, :]).max(axis=0)
+    found = encode_heatmaps(joints, 37, sigma)
+    assert np.abs(found - whole).max() < 0.5 / 255
+    np.testing.assert_array_equal(np.rint(found * 255), np.rint(whole * 255))
+    assert (found[whole > 0.5 / 255] == whole[whole > 0.5 / 255]).all()
+
+
 def test_nobody_gives_empty_maps() -> None:
     heatmaps = encode_heatmaps(np.zeros((0, 17, 3)), 8, 2.0)
     assert heatmaps.shape == (17, 8, 8)
