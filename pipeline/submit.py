@@ -17,6 +17,7 @@ from pipeline.settings import ROOT_VARIABLE
 if TYPE_CHECKING:
     from ray.job_submission import JobSubmissionClient
 
+TOKEN_PATH = "RAY_AUTH_TOKEN_PATH"
 PATIENCE_SECONDS = 60.0  # until a cluster that has just started takes jobs
 NOT_SENT = ["/.git/", "/.venv/"]  # beside what .gitignore names
 LEFT = "{0}: no longer followed; the job goes on. Its log: make follow ID={0}; to end it: make cancel ID={0}"
@@ -34,6 +35,8 @@ def job_client(address: str, environment: Mapping[str, str]) -> "JobSubmissionCl
     """
     # With Ray's own list of folders that are left out it would warn of each; submit_job names them instead.
     os.environ.update(QUIET | dict(environment) | {"RAY_OVERRIDE_RUNTIME_ENV_DEFAULT_EXCLUDES": ""})
+    if TOKEN_PATH in environment:
+        os.environ.pop("RAY_AUTH_TOKEN", None)  # that of another cluster, which Ray would rather take
     from ray.job_submission import JobSubmissionClient
 
     for chatty in ("ray", "ray.dashboard.modules.dashboard_sdk", "ray.dashboard.modules.job.sdk"):

@@ -1,6 +1,7 @@
 """`make cluster`, `make submit`, `make cluster-stop`: real processes, all of which are gone afterwards."""
 
 import json
+import os
 import signal
 import subprocess
 import sys
@@ -25,8 +26,14 @@ def _command(folder: Path, *arguments: str) -> list[str]:
 
 
 def _run(repository: Path, folder: Path, *arguments: str) -> "subprocess.CompletedProcess[str]":
+    shell = os.environ | {"RAY_AUTH_TOKEN": "of-another-cluster"}  # as Ray programs may leave it
     return subprocess.run(
-        _command(folder, *arguments), cwd=repository, capture_output=True, text=True, timeout=PATIENCE
+        _command(folder, *arguments),
+        cwd=repository,
+        capture_output=True,
+        text=True,
+        timeout=PATIENCE,
+        env=shell,
     )
 
 
