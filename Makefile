@@ -23,7 +23,7 @@ CONFIG ?= conf/demo.yaml
 ARGS ?=
 CLUSTER := $(PYTHON) -m pipeline.cluster_command
 
-.PHONY: help setup demo test lint format graclus bench cluster cluster-stop submit follow cancel
+.PHONY: help setup demo test test-slow lint format graclus bench cluster cluster-stop submit follow cancel
 
 help: ## Show this list.
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -46,8 +46,11 @@ $(STAMP): pyproject.toml constraints.txt
 demo: $(STAMP) ## The whole path on drawn people, in minutes: data, both training stages, AP, pictures.
 	@$(PYTHON) jobs/demo.py --config conf/demo.yaml
 
-test: lint ## Lint, then the whole test suite.
-	@$(PYTHON) -m pytest
+test: lint ## Lint, then the tests but those that take more than ten seconds each.
+	@$(PYTHON) -m pytest -m "not slow"
+
+test-slow: $(STAMP) ## The other tests: real clusters, killed and gone on with.
+	@$(PYTHON) -m pytest -m slow
 
 lint: $(STAMP) ## Ruff (rules and format) and the type checker.
 	@$(PYTHON) -m ruff check .

@@ -241,7 +241,7 @@ def test_a_disk_that_fills_up_leaves_the_last_checkpoint(
     said = run.log.read_text().splitlines()
     assert "no room left on the disk: free some, and the same command goes on" in said[-1]
     assert not any("Traceback" in line for line in said), run.log.read_text()
-    assert not list(disk.rglob(".*"))
+    assert {path.name for path in disk.rglob(".*")} <= {".validate_storage_marker"}  # Ray's own
 
     filler.unlink()
     run.finish()

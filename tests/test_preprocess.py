@@ -118,6 +118,7 @@ def wait_for_a_shard(folder: Path, process: "subprocess.Popen[str]") -> None:
         time.sleep(0.005)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("stage", ["records", "samples"])
 def test_killed_and_started_again_with_more_workers_it_writes_the_same(
     stage: str, root: Path, undisturbed: tuple[Path, dict[str, Any], str], tmp_path: Path
@@ -163,6 +164,7 @@ def kill_a_busy_worker(process: "subprocess.Popen[str]") -> None:
     raise AssertionError(process.communicate())
 
 
+@pytest.mark.slow
 def test_a_killed_worker_of_ray_changes_nothing(
     root: Path, undisturbed: tuple[Path, dict[str, Any], str], tmp_path: Path
 ) -> None:
@@ -177,6 +179,7 @@ def test_a_killed_worker_of_ray_changes_nothing(
     assert_same_shards(tmp_path / "run", undisturbed[0])
 
 
+@pytest.mark.slow
 def test_a_disk_that_fills_up_leaves_whole_shards(
     root: Path,
     undisturbed: tuple[Path, dict[str, Any], str],
