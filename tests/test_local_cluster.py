@@ -78,14 +78,14 @@ def test_a_cluster_takes_jobs_and_leaves_no_process(tmp_path: Path, repository: 
 @pytest.mark.slow
 def test_a_cluster_ends_by_itself(tmp_path: Path, repository: Path) -> None:
     folder = tmp_path / "cluster"
-    _last(_run(repository, folder, "start", "--minutes", "0.5", "--cpus", "1"))
+    _last(_run(repository, folder, "start", "--minutes", "1", "--cpus", "1"))
     cluster = running_cluster(folder)
     assert cluster is not None
     until = time.monotonic() + PATIENCE
     while processes_of(cluster.marker) and time.monotonic() < until:
         time.sleep(0.5)
     assert processes_of(cluster.marker) == []
-    assert "ended after 0.5 minutes" in (folder / "keeper.log").read_text(encoding="utf-8")
+    assert "ended after 1 minutes" in (folder / "keeper.log").read_text(encoding="utf-8")
     assert running_cluster(folder) is None
 
 
