@@ -35,9 +35,10 @@ from pipeline.grouping_errors import Fates, count_fates
 from pipeline.jpeg import decode_picture
 from pipeline.metrics import Detection
 from pipeline.pictures import Gallery
+from pipeline.rows import read_rows
 from pipeline.scoring import load_truth, score
 from pipeline.shard_writer import chunks
-from pipeline.shards import read_records, records_manifest
+from pipeline.shards import records_manifest, shard_file
 
 Grouping = Literal["ae", "hgg", "oracle"]
 GROUPINGS: tuple[Grouping, ...] = ("ae", "hgg", "oracle")
@@ -138,7 +139,7 @@ def find_people(
 ) -> Found:
     """The people of the images of a shard; no batch holds images of two, so that shards may be shared out."""
     found = Found()
-    rows = islice(read_records(records, range(portion.shard, portion.shard + 1)), portion.images)
+    rows = islice(read_rows([records / shard_file(portion.shard)]), portion.images)
     for batch in chunks(rows, batch_size):
         images = [decode_picture(record["jpeg"]) for record in batch]
         detections, people, fates = people_of(predictor, batch, images, groupings)

@@ -14,7 +14,6 @@ from typing import Any, NamedTuple
 import numpy as np
 import torch
 
-from hgg.model import HGG
 from hgg.predictor import Predictor
 from pipeline.config import RunConfig
 from pipeline.evaluate import GROUPINGS, Evaluation, check_known, find_people, people_of, portions, sum_up
@@ -59,12 +58,17 @@ def plan_evaluation(config: RunConfig, checkpoint: Path, sha256: str, records: P
     return Plan(config, checkpoint, records, folder)
 
 
-def evaluate_parts(plan: Plan, annotations: Path) -> Evaluation:
+def evaluate_parts(plan: Plan, predictor: Predictor, annotations: Path) -> Evaluation:
     """Find the people of all shards that are not done, and sum up.
 
+    Args:
+        plan: of the evaluation.
+        predictor: of `load_predictor`, for the shards that are done in this process.
+        annotations: the split's annotation file.
+
     Raises:
-        UserError: no finished records, no annotation file, records of other images, a model that does not
-            fit, or a cluster that is too small.
+        UserError: no finished records, no annotation file, records of other images, or a cluster that is too
+            small.
     """
     config = plan.config
     truth = load_truth(annotations, config.skeleton)
@@ -79,8 +83,7 @@ def evaluate_parts(plan: Plan, annotations: Path) -> Evaluation:
         from pipeline.evaluate_on_ray import find_on_ray
 
         find_on_ray(plan, todo, progress)
-    elif todo:
-        predictor = load_predictor(plan)
+    else:
         for portion in todo:
             find_part(plan, predictor, portion, progress)
     found = Found()
@@ -92,7 +95,7 @@ def evaluate_parts(plan: Plan, annotations: Path) -> Evaluation:
 
 
 def load_predictor(plan: Plan) -> Predictor:
-    """The model that is evaluated."""
+    """The model that is evaluated; `UserError` where it does not fit the settings."""
     config = plan.config
     model = trained_model(plan.checkpoint, config.model, config.train.use_gpu)
     return Predictor(model, inference=config.inference)
@@ -147,12 +150,11 @@ def remove_parts(plan: Plan) -> None:
     plan.folder.rmdir()
 
 
-def gallery_of(plan: Plan, model: HGG, found: Evaluation) -> Gallery:
+def gallery_of(plan: Plan, predictor: Predictor, found: Evaluation) -> Gallery:
     """Pictures of the images whose people overlap most, detected once more."""
     gallery = Gallery(plan.config.evaluate.pictures, plan.config.joints)
     order = sorted(found.crowding, key=lambda image_id: (-found.crowding[image_id], image_id))
     chosen = set(order[: plan.config.evaluate.pictures])
-    predictor = Predictor(model, inference=plan.config.inference)
     for record in _chosen(plan.records, chosen):
         image = decode_picture(record["jpeg"])
         _, people, _ = people_of(predictor, [record], [image], GROUPINGS[:2])

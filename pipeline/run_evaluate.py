@@ -5,14 +5,13 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
-from hgg.model import HGG
 from hgg.predictor import Predictor
 from pipeline.command import UserError, provenance, write_results
 from pipeline.config import RunConfig
 from pipeline.detections import write_detections
 from pipeline.diagnosis import diagnose, diagnosis_rows, diagnosis_table, sum_fates
 from pipeline.evaluate import Evaluation
-from pipeline.evaluate_parts import evaluate_parts, gallery_of, plan_evaluation, remove_parts
+from pipeline.evaluate_parts import evaluate_parts, gallery_of, load_predictor, plan_evaluation, remove_parts
 from pipeline.files import sha256_file, write_text
 from pipeline.grouping_errors import fate_table
 from pipeline.jpeg import decode_picture
@@ -21,7 +20,7 @@ from pipeline.runtime import draw_runtime, measure_runtime
 from pipeline.settings import fingerprint, print_config
 from pipeline.shards import data_fingerprint, read_records, stage_folder
 from pipeline.tracking import Tracked, track
-from pipeline.trained import model_file, trained_model
+from pipeline.trained import model_file
 
 FATES = (
     "What became of the labelled keypoints. Missing: no candidate. Right: with its person's others. Split: "
@@ -63,17 +62,17 @@ def run_evaluation(
         "model": str(checkpoint),
         "model_sha256": sha256_file(checkpoint),
     }
-    model = trained_model(checkpoint, config.model, config.train.use_gpu)
     plan = plan_evaluation(config, checkpoint, origin["model_sha256"], records)
+    predictor = load_predictor(plan)
     with track(config, "evaluate", folder, origin | dict(tags or {}), resume=bool(tags)) as tracked:
-        found = evaluate_parts(plan, annotations)
+        found = evaluate_parts(plan, predictor, annotations)
         write_text(folder / "config.yaml", print_config(config))
         for grouping, rows in found.detections.items():
             write_detections(folder / f"detections_{grouping}.json", rows)
         parts, fates = diagnose(found), sum_fates(found)
         write_text(folder / "diagnosis.md", f"{diagnosis_table(parts)}\n{FATES}\n\n{fate_table(fates)}")
-        gallery_of(plan, model, found).draw(folder / "pictures")
-        runtime = _runtime(model, records, config, folder)
+        gallery_of(plan, predictor, found).draw(folder / "pictures")
+        runtime = _runtime(predictor, records, config, folder)
         results = {
             "ap": found.ap,
             "counts": found.counts,
@@ -94,13 +93,13 @@ def run_evaluation(
     return results
 
 
-def _runtime(model: HGG, records: Path, config: RunConfig, folder: Path) -> dict[str, Any]:
+def _runtime(predictor: Predictor, records: Path, config: RunConfig, folder: Path) -> dict[str, Any]:
     """Where the time goes on the first images; empty where `evaluate.runtime_images` asks for none."""
     if not config.evaluate.runtime_images:
         return {}
     chosen = islice(read_records(records), config.evaluate.runtime_images)
     images = (decode_picture(record["jpeg"]) for record in chosen)
-    runtime = measure_runtime(Predictor(model, inference=config.inference), images)
+    runtime = measure_runtime(predictor, images)
     if runtime:
         draw_runtime(runtime, folder / "runtime.png")
     return runtime

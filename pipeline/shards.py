@@ -136,15 +136,9 @@ def data_fingerprint(folder: Path) -> str:
     return _read_manifest(folder).fingerprint
 
 
-def read_records(folder: Path, shards: range | None = None) -> Iterator[dict[str, Any]]:
-    """The rows of a folder of records (`rows.RECORD_SCHEMA`), by image id, a few in memory at a time.
-
-    Args:
-        folder: of a split.
-        shards: which ones; None is all.
-    """
-    files = records_manifest(folder).files
-    return read_rows(files if shards is None else [files[shard] for shard in shards])
+def read_records(folder: Path) -> Iterator[dict[str, Any]]:
+    """The rows of a folder of records (`rows.RECORD_SCHEMA`), by image id, a few in memory at a time."""
+    return read_rows(records_manifest(folder).files)
 
 
 def held_out_shards(folder: Path, share: float) -> range:

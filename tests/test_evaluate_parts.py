@@ -58,7 +58,8 @@ def _plan(config: RunConfig) -> Plan:
 
 
 def _evaluate(config: RunConfig) -> Evaluation:
-    return parts.evaluate_parts(_plan(config), annotation_file(config.data, "val2017"))
+    plan = _plan(config)
+    return parts.evaluate_parts(plan, parts.load_predictor(plan), annotation_file(config.data, "val2017"))
 
 
 def _with(config: RunConfig, **evaluate: Any) -> RunConfig:
@@ -145,7 +146,7 @@ def test_fewer_images_are_the_first_ones(config: RunConfig) -> None:
 
 def test_pictures_are_of_the_most_crowded_images(config: RunConfig) -> None:
     plan = _plan(config)
-    gallery = parts.gallery_of(plan, load_model(plan.checkpoint, config.model), _evaluate(config))
+    gallery = parts.gallery_of(plan, parts.load_predictor(plan), _evaluate(config))
     assert [shown.image_id for shown in gallery.shown] == [40, 10]
     assert set(gallery.shown[0].people) == {"ae", "hgg"}
 
