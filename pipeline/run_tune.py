@@ -10,9 +10,15 @@ from pipeline.config import RunConfig
 from pipeline.doctor import check_start
 from pipeline.files import write_text
 from pipeline.settings import print_config
-from pipeline.shards import data_fingerprint
-from pipeline.sweep import FOLDER, Point, first_points, paper_point, point_config, sweep_name
-from pipeline.task import plan_task
+from pipeline.sweep import (
+    FOLDER,
+    Point,
+    first_points,
+    paper_point,
+    point_config,
+    point_task,
+    sweep_name,
+)
 from pipeline.tracking import RUN_FILE, Tracked, sending, track
 from pipeline.trial import Trial, read_trial
 from pipeline.tune_report import Compared, verdict, write_report
@@ -45,7 +51,7 @@ def run_tune(base: RunConfig, resume: bool = False) -> dict[str, Any]:
         return json.loads((folder / "results.json").read_text(encoding="utf-8"))
     if resume and not begun(folder):
         raise UserError(f"--resume: {folder}: no sweep of this configuration was begun: leave --resume out")
-    point_config(base, paper_point(base))  # complains now of what every trial would
+    task = point_task(base, paper_point(base))  # complains now of what every trial would
     write_text(folder / "config.yaml", print_config(base))
     with track(base, "tune", folder, {"configuration": name}, resume=True) as tracked:
         trials = search(base, folder, tracked.run_id)
@@ -53,7 +59,7 @@ def run_tune(base: RunConfig, resume: bool = False) -> dict[str, Any]:
         best = _best(trials)
         results = {
             "sweep": name,
-            "data": data_fingerprint(plan_task(base, "joint").samples),
+            "data": task.data,
             "trials": len(trials),
             "states": {state: sum(trial.state == state for trial in trials) for state in _states(trials)},
             "best": {"trial": best.number, "ap": best.ap, "values": best.point},
@@ -112,8 +118,7 @@ def _compare(base: RunConfig, best: Point, parent: str) -> Compared:
 def _close_runs(base: RunConfig, trials: list[Trial], tracked: Tracked) -> None:
     """Give the trials' MLflow runs their state and values; a pruned one's process ends before it can."""
     for trial in trials:
-        config = point_config(base, trial.point)
-        path = config.outputs / "joint" / RUN_FILE
+        path = base.run_root / FOLDER / trial.run / "joint" / RUN_FILE
         with suppress(FileNotFoundError), sending(f"state of trial {trial.number}"):
             run = json.loads(path.read_text(encoding="utf-8"))["run_id"]
             tracked.client.set_tag(run, "trial", str(trial.number))

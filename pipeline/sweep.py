@@ -8,8 +8,8 @@ from hgg.config import LossConfig
 from pipeline.command import UserError
 from pipeline.config import RunConfig
 from pipeline.settings import described, fingerprint
-from pipeline.shards import data_fingerprint, records_manifest, stage_folder
-from pipeline.task import plan_task
+from pipeline.shards import records_manifest, stage_folder
+from pipeline.task import Task, plan_task
 
 FOLDER = "tune"  # under the run root
 WEIGHTS = ("push", "pull", "edge", "macro")
@@ -51,7 +51,12 @@ def first_points(base: RunConfig) -> list[Point]:
 
 
 def point_config(base: RunConfig, point: Mapping[str, float], seed: int | None = None) -> RunConfig:
-    """Settings of the joint training of a point, in a folder of its own that its settings name.
+    """Settings of `point_task`."""
+    return point_task(base, point, seed).config
+
+
+def point_task(base: RunConfig, point: Mapping[str, float], seed: int | None = None) -> Task:
+    """The joint training of a point, in a folder of its own that its settings name.
 
     It is scored on all images held out, and kept at every score, so that a trial goes on where it was scored.
 
@@ -66,7 +71,9 @@ def point_config(base: RunConfig, point: Mapping[str, float], seed: int | None =
     )
     config = with_point(base, point).model_copy(update={"train": scored})
     config = _changed(config, "joint", {"checkpoint_every": config.joint.validate_every})
-    return config.model_copy(update={"trial": f"{FOLDER}/{plan_task(config, 'joint').name}"})
+    task = plan_task(config, "joint")
+    # The name does not depend on the folder.
+    return task._replace(config=config.model_copy(update={"trial": f"{FOLDER}/{task.name}"}))
 
 
 def with_point(base: RunConfig, point: Mapping[str, float]) -> RunConfig:
@@ -80,7 +87,7 @@ def sweep_name(base: RunConfig) -> str:
     """Fingerprint of everything that a sweep depends on: the same name is the same sweep."""
     task = plan_task(base, "joint")
     settings = described(base, {"tracking", "ablation", "evaluate", "inference", "synthetic"})
-    return fingerprint({"settings": settings, "data": data_fingerprint(task.samples)})
+    return fingerprint({"settings": settings, "data": task.data})
 
 
 def rungs(base: RunConfig) -> list[int]:

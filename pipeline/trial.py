@@ -11,7 +11,7 @@ from pipeline.loop import NotFiniteError, Row
 from pipeline.report import read_history
 from pipeline.run_stage import train_task
 from pipeline.settings import print_config
-from pipeline.sweep import Point, point_config
+from pipeline.sweep import Point, point_task
 from pipeline.task import Task, claim_folder, finished_results, plan_task
 from pipeline.tracking import track
 
@@ -91,7 +91,7 @@ def read_trial(base: RunConfig, number: int, point: Point, error: str = "", seed
         error: what ended it, in one line; empty where nothing did.
         seed: of training; None is the base's.
     """
-    task = plan_task(point_config(base, point, seed), "joint")
+    task = point_task(base, point, seed)
     results = finished_results(task)
     scores = _scores(task)
     state: State = "failed" if error else "pruned"
