@@ -1,73 +1,32 @@
 """The ablate job on drawn people: killed in the middle, started again, started once more; and wrong use."""
 
-import json
 import subprocess
-import sys
 import time
 from pathlib import Path
-from typing import Any
 
 import pytest
 from mlflow import MlflowClient
 
 from pipeline.ablation import find_rows
 from pipeline.report import read_history
-from pipeline.settings import load_config
 from pipeline.tracking_store import store_uri
+from tests.small_demo import SECONDS, Job
 
-SECONDS = 300
 STEPS = 40
-SMALL = {
+SETTINGS = {
     "data.shard_images": 12,
-    "synthetic.train_images": 24,
     "synthetic.val_images": 6,
-    "network.channels": 16,
-    "network.depth": 1,
-    "network.visual_dim": 8,
-    "grouping.hidden": 16,
-    "train.num_workers": 0,
-    "train.validation_images": 0,
     "evaluate.pictures": 1,
-    "pretrain.steps": 4,
-    "pretrain.batch_size": 4,
     "joint.steps": STEPS,
-    "joint.batch_size": 4,
     "joint.log_every": 5,
     "joint.checkpoint_every": 5,
 }
 
 
-class Job:
-    """The demo's configuration, made small, under a run root of its own."""
-
-    def __init__(self, repository: Path, root: Path) -> None:
-        self.conf = repository / "conf" / "demo.yaml"
-        self.jobs = repository / "jobs"
-        self.root = root
-        values = SMALL | {"run_root": str(root / "run"), "data.root": str(root / "run" / "data")}
-        self.overrides = [f"{key}={value}" for key, value in values.items()]
-        self.config = load_config([self.conf], self.overrides)
-
-    def command(self, name: str, *arguments: str) -> list[str]:
-        script = str(self.jobs / f"{name}.py")
-        return [sys.executable, script, "--config", str(self.conf), *self.overrides, *arguments]
-
-    def run(self, name: str, *arguments: str) -> tuple[dict[str, Any], str]:
-        done = subprocess.run(
-            self.command(name, *arguments), cwd=self.root, capture_output=True, text=True, timeout=SECONDS
-        )
-        assert done.returncode == 0, done.stderr
-        return json.loads(done.stdout.splitlines()[-1]), done.stderr
-
-    def histories(self) -> list[Path]:
-        return sorted(self.config.run_root.glob("ablation/joint-*/joint/metrics.csv"))
-
-
 @pytest.fixture(scope="module")
 def job(repository: Path, tmp_path_factory: pytest.TempPathFactory) -> Job:
-    made = Job(repository, tmp_path_factory.mktemp("ablate"))
-    for name in ("synthesize", "preprocess", "pretrain"):
-        made.run(name)
+    made = Job(repository, tmp_path_factory.mktemp("ablate"), SETTINGS)
+    made.prepare()
     return made
 
 
@@ -77,7 +36,7 @@ def _kill_in_the_middle(job: Job, *arguments: str) -> None:
         process = subprocess.Popen(job.command("ablate", *arguments), cwd=job.root, stdout=log, stderr=log)
         try:
             deadline = time.monotonic() + SECONDS
-            while not any(len(read_history(path)) >= 3 for path in job.histories()):
+            while not any(len(read_history(path)) >= 3 for path in job.histories("ablation")):
                 assert process.poll() is None, (job.root / "first.log").read_text()
                 assert time.monotonic() < deadline
                 time.sleep(0.02)
@@ -96,10 +55,10 @@ def test_two_rows_are_killed_go_on_and_are_not_run_again(job: Job) -> None:
     assert "0 of 2 trials are finished" in stderr
     assert "2 of 2 trainings done" in stderr
     assert (results["trials"], results["trials_run"], [*results["rows"]]) == (2, 2, ["1", "9"])
-    assert len(job.histories()) == 2
-    for path in job.histories():  # every step once, also of the training that was killed
+    assert len(job.histories("ablation")) == 2
+    for path in job.histories("ablation"):  # every step once, also of the training that was killed
         assert [row["step"] for row in read_history(path)] == [*range(5, STEPS + 1, 5)]
-    logs = [path.with_name("train.log").read_text() for path in job.histories()]
+    logs = [path.with_name("train.log").read_text() for path in job.histories("ablation")]
     assert any("resuming at step" in text for text in logs)
     table = Path(results["table"]).read_text()
     assert table.count("not trained here") == len(find_rows()) - 2
@@ -129,9 +88,7 @@ def test_two_rows_are_killed_go_on_and_are_not_run_again(job: Job) -> None:
     ],
 )
 def test_wrong_use_is_one_line(job: Job, arguments: tuple[str, ...], complaint: str) -> None:
-    done = subprocess.run(
-        job.command("ablate", *arguments), cwd=job.root, capture_output=True, text=True, timeout=120
-    )
+    done = job.call("ablate", *arguments, seconds=120)
     assert (done.returncode, done.stdout) == (2, "")
     assert complaint in done.stderr
     assert done.stderr.count("\n") == 1

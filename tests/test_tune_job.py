@@ -1,11 +1,8 @@
 """The tune job on drawn people: killed in the middle, gone on with, started once more; and wrong use."""
 
-import json
 import subprocess
-import sys
 import time
 from pathlib import Path
-from typing import Any
 
 import pytest
 from mlflow import MlflowClient
@@ -13,23 +10,13 @@ from mlflow import MlflowClient
 from pipeline.report import read_history
 from pipeline.settings import load_config
 from pipeline.tracking_store import store_uri
+from tests.small_demo import SECONDS, Job
 
-SECONDS = 300
 TRIALS, STEPS = 3, 12
-SMALL = {
+SETTINGS = {
     "data.shard_images": 6,
-    "synthetic.train_images": 24,
     "synthetic.val_images": 4,
-    "network.channels": 16,
-    "network.depth": 1,
-    "network.visual_dim": 8,
-    "grouping.hidden": 16,
-    "train.num_workers": 0,
-    "train.validation_images": 0,
-    "pretrain.steps": 4,
-    "pretrain.batch_size": 4,
     "joint.steps": STEPS,
-    "joint.batch_size": 4,
     "joint.log_every": 4,
     "joint.validate_every": 4,
     "tune.trials": TRIALS,
@@ -38,40 +25,10 @@ SMALL = {
 }
 
 
-class Job:
-    """The demo's configuration, made small, under a run root of its own."""
-
-    def __init__(self, repository: Path, root: Path) -> None:
-        self.conf = repository / "conf" / "demo.yaml"
-        self.jobs = repository / "jobs"
-        self.root = root
-        values = SMALL | {"run_root": str(root / "run"), "data.root": str(root / "run" / "data")}
-        self.overrides = [f"{key}={value}" for key, value in values.items()]
-        self.config = load_config([self.conf], self.overrides)
-
-    def command(self, name: str, *arguments: str) -> list[str]:
-        script = str(self.jobs / f"{name}.py")
-        return [sys.executable, script, "--config", str(self.conf), *self.overrides, *arguments]
-
-    def call(self, name: str, *arguments: str) -> "subprocess.CompletedProcess[str]":
-        return subprocess.run(
-            self.command(name, *arguments), cwd=self.root, capture_output=True, text=True, timeout=SECONDS
-        )
-
-    def run(self, name: str, *arguments: str) -> tuple[dict[str, Any], str]:
-        done = self.call(name, *arguments)
-        assert done.returncode == 0, done.stderr
-        return json.loads(done.stdout.splitlines()[-1]), done.stderr
-
-    def histories(self) -> list[Path]:
-        return sorted(self.config.run_root.glob("tune/joint-*/joint/metrics.csv"))
-
-
 @pytest.fixture(scope="module")
 def job(repository: Path, tmp_path_factory: pytest.TempPathFactory) -> Job:
-    made = Job(repository, tmp_path_factory.mktemp("tune"))
-    for name in ("synthesize", "preprocess", "pretrain"):
-        made.run(name)
+    made = Job(repository, tmp_path_factory.mktemp("tune"), SETTINGS)
+    made.prepare()
     return made
 
 
@@ -117,7 +74,7 @@ def test_a_sweep_is_killed_goes_on_and_is_not_run_again(job: Job) -> None:
     assert all(" INFO " in line for line in stderr.splitlines()), stderr
     assert results["trials"] == TRIALS
     assert sum(results["states"].values()) == TRIALS
-    for path in job.histories():  # every step once, also of the training that was killed
+    for path in job.histories("tune"):  # every step once, also of the training that was killed
         steps = [row["step"] for row in read_history(path)]
         assert steps == [*range(4, STEPS + 1, 4)][: len(steps)]
     table = Path(results["table"]).read_text()
