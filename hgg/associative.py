@@ -10,7 +10,7 @@ With the photograph's mirror image as a second view a tag has two dimensions. Th
 the root mean square over the dimensions, as in the authors' code, so the threshold stays.
 
 Letters: B images, N candidates (padded), T views. Inside one image: n candidates of one type, p
-people so far.
+people so far, m matched pairs.
 """
 
 import numpy as np
@@ -62,27 +62,26 @@ def _group_image(
     score_N, tag_NT = score_N.astype(np.float64), tag_NT.astype(np.float64)
     # The highest first, and then by place: the order in which the candidates came has no say.
     order = np.lexsort((cell_N2[:, 0], cell_N2[:, 1], -score_N))
-    people: list[list[int]] = []
+    person_N = np.zeros(len(kind_N), dtype=np.int64)
+    total_NT, count_N = np.zeros_like(tag_NT), np.zeros(len(kind_N))
+    people = 0
     for kind in kinds:
         arrivals = order[kind_N[order] == kind]
-        means = np.array([tag_NT[members].mean(axis=0) for members in people]).reshape(-1, tag_NT.shape[1])
-        for arrival, person in zip(
-            arrivals, _match(score_N[arrivals], tag_NT[arrivals], means, tag_threshold), strict=True
-        ):
-            if person is None:
-                people.append([arrival])
-            else:
-                people[person].append(arrival)
-    member_N = np.empty(len(kind_N), dtype=np.int64)
-    for members in people:
-        member_N[members] = min(members)
-    return member_N
+        mean_pT = total_NT[:people] / count_N[:people, None]
+        person_n = _match(score_N[arrivals], tag_NT[arrivals], mean_pT, tag_threshold)
+        new_n = person_n < 0
+        person_n[new_n] = np.arange(people, people + new_n.sum())
+        people += new_n.sum()
+        # No person gets two candidates of a type, so nobody is added to twice here.
+        total_NT[person_n] += tag_NT[arrivals]
+        count_N[person_n] += 1
+        person_N[arrivals] = person_n
+    _, first, inverse = np.unique(person_N, return_index=True, return_inverse=True)
+    return first[inverse]
 
 
-def _match(
-    score_n: np.ndarray, tag_nT: np.ndarray, mean_pT: np.ndarray, tag_threshold: float
-) -> list[int | None]:
-    """Person that each candidate of one type joins, at most one candidate a person; None starts a new one.
+def _match(score_n: np.ndarray, tag_nT: np.ndarray, mean_pT: np.ndarray, tag_threshold: float) -> np.ndarray:
+    """Person that each candidate of one type joins, at most one candidate a person; -1 starts a new one.
 
     The cost is AE's: the rounded distance times 100, less the score. So among people equally near
     after rounding the higher candidates go first. AE leaves the many remaining ties to its solver;
@@ -92,8 +91,8 @@ def _match(
     distance_np = np.sqrt(np.square(tag_nT[:, None] - mean_pT[None]).mean(axis=-1))
     rounded_np = np.round(distance_np)
     cost_np = rounded_np * ROUNDED_WEIGHT - score_n[:, None] + TIE_WEIGHT * (distance_np - rounded_np)
-    joined: list[int | None] = [None] * len(tag_nT)
-    for candidate, person in zip(*linear_sum_assignment(cost_np), strict=True):
-        if distance_np[candidate, person] < tag_threshold:
-            joined[candidate] = int(person)
-    return joined
+    candidate_m, person_m = linear_sum_assignment(cost_np)
+    near_m = distance_np[candidate_m, person_m] < tag_threshold
+    joined_n = np.full(len(tag_nT), -1)
+    joined_n[candidate_m[near_m]] = person_m[near_m]
+    return joined_n

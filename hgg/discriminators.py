@@ -9,7 +9,7 @@ Embeddings may have further dimensions before the last (of several views); logit
 Letters: E edges, M macro-nodes, H hidden features.
 """
 
-import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from hgg.config import GroupingConfig
@@ -20,10 +20,10 @@ def _perceptron(inputs: int, config: GroupingConfig) -> nn.Sequential:
     hidden = config.hidden
     return nn.Sequential(
         nn.Linear(inputs, hidden),
-        nn.ReLU(),
+        nn.ReLU(inplace=True),
         nn.Dropout(config.dropout),
         nn.Linear(hidden, hidden // 2),
-        nn.ReLU(),
+        nn.ReLU(inplace=True),
         nn.Dropout(config.dropout),
         nn.Linear(hidden // 2, 1),
     )
@@ -38,8 +38,13 @@ class EdgeDiscriminator(nn.Module):
 
     def forward(self, first_EH: Tensor, second_EH: Tensor) -> Tensor:
         """(E, H) twice to logits (E,); symmetric: the input is the sum and the absolute difference."""
-        pair = torch.cat((first_EH + second_EH, (first_EH - second_EH).abs()), dim=-1)
-        return self.perceptron(pair).squeeze(-1)
+        # The first layer in two halves: the 2 H inputs of a pair side by side would be a copy of both.
+        first, rest = self.perceptron[0], self.perceptron[1:]
+        assert isinstance(first, nn.Linear)
+        sum_HH, difference_HH = first.weight.chunk(2, dim=1)
+        hidden_EH = F.linear(first_EH + second_EH, sum_HH, first.bias)
+        hidden_EH = hidden_EH + F.linear((first_EH - second_EH).abs(), difference_HH)
+        return rest(hidden_EH).squeeze(-1)
 
 
 class EmbeddingDistance(nn.Module):

@@ -10,6 +10,8 @@ from torch import Tensor
 from hgg.candidates import Candidates
 from hgg.skeleton import COCO, GraphName, Skeleton, graph_links
 
+EDGES_AT_ONCE = 4096  # 64 features of each are 1 MB; 2,048 to 16,384 take the same time within a tenth
+
 
 def num_features(visual_dim: int, skeleton: Skeleton = COCO, *, score: bool = False) -> int:
     """Features of a node: tag, relational feature, one-hot type, x and y, and the score where asked for."""
@@ -43,6 +45,22 @@ def node_features(
     side_B11 = candidates.size.amax(dim=1)[:, None, None]
     features = [candidates.tag[..., view, None], candidates.visual[:, :, view], kind_BNJ, xy_BN2 / side_B11]
     return torch.cat([*features, candidates.score[..., None]] if score else features, dim=-1)
+
+
+def both_ways(pairs_2E: Tensor) -> Tensor:
+    """Directed edges (2, 2 E), from the neighbour j to the node i, ordered by i."""
+    edges_2D = torch.cat((pairs_2E.flip(0), pairs_2E), dim=1)
+    return edges_2D[:, edges_2D[1].argsort(stable=True)]
+
+
+def in_cache(edges_2E: Tensor) -> tuple[Tensor, ...]:
+    """The edges in parts whose features a CPU's cache holds: all of a crowd's take it four times as long.
+
+    One part where gradients are wanted, which need all features anyway, and on a GPU.
+    """
+    if torch.is_grad_enabled() or edges_2E.is_cuda:
+        return (edges_2E,)
+    return edges_2E.split(EDGES_AT_ONCE, dim=1)
 
 
 def joined_types(graph: GraphName, skeleton: Skeleton = COCO) -> Tensor:

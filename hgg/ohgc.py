@@ -26,6 +26,7 @@ from hgg.candidates import Candidates
 from hgg.clusters import LEFT_OUT
 from hgg.config import GroupingConfig
 from hgg.discriminators import EdgeDiscriminator, EmbeddingDistance, MacroDiscriminator
+from hgg.graph import in_cache
 from hgg.labels import IGNORED, edge_label, macro_label, merged_label, with_ignored
 from hgg.matching import match
 
@@ -118,7 +119,7 @@ def cluster(
     feature_ATH = aggregate(embedding_ATH, nodes.root)
     rounds: list[Round] = []
     for _ in range(config.max_rounds):
-        logit_E = edge_discriminator(feature_ATH[pairs_2E[0]], feature_ATH[pairs_2E[1]]).mean(dim=-1)
+        logit_E = _proximity(feature_ATH, pairs_2E, edge_discriminator)
         label_2E = nodes.label[pairs_2E]
         target_E, supervised_E = edge_label(label_2E[0], label_2E[1])
         image_E = pairs_2E[0] // size
@@ -153,6 +154,17 @@ def aggregate(embedding_ATH: Tensor, root_A: Tensor) -> Tensor:
     total_ATH = torch.zeros_like(embedding_ATH).index_add(0, root_A, embedding_ATH)
     count_A = torch.bincount(root_A, minlength=len(root_A))
     return total_ATH / count_A.clamp(min=1)[:, None, None]
+
+
+def _proximity(
+    feature_ATH: Tensor, pairs_2E: Tensor, discriminator: EdgeDiscriminator | EmbeddingDistance
+) -> Tensor:
+    """The edge discriminator's logit on every pair, the mean of its views', (E,)."""
+    logits = [
+        discriminator(*(feature_ATH.index_select(0, end_E) for end_E in part_2E)).mean(dim=-1)
+        for part_2E in in_cache(pairs_2E)
+    ]
+    return torch.cat(logits)
 
 
 def _merges(
@@ -201,7 +213,7 @@ def prune(pairs_2E: Tensor, merged_E: Tensor, nodes: MacroNodes, size: int) -> T
     going_A = torch.zeros(total, dtype=torch.bool, device=image_E.device)
     going_A[image_E[merged_E]] = True
     ends_2E = nodes.root[pairs_2E]
-    first_E, second_E = ends_2E.amin(0), ends_2E.amax(0)
+    first_E, second_E = torch.minimum(*ends_2E), torch.maximum(*ends_2E)
     apart_E = (first_E != second_E) & ((nodes.types[first_E] & nodes.types[second_E]) == 0)
     alive_E = apart_E & going_A[image_E]
     key_E = torch.unique(first_E[alive_E] * total + second_E[alive_E])

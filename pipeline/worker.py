@@ -50,7 +50,7 @@ def run_worker(task: Task, checkpoints: Checkpoints, device: torch.device) -> di
         outputs.begin()
         train(
             training,
-            _distributed(training.objective, device),
+            distributed(training.objective, device),
             _batches(task, training.progress.step),
             task.settings,
             task.config.train,
@@ -176,7 +176,7 @@ class _Outputs:
             save_model(temporary, self.training.model)
 
 
-def _distributed(objective: Objective, device: torch.device) -> nn.Module:
+def distributed(objective: Objective, device: torch.device) -> nn.Module:
     """The objective, wrapped in DDP where there are several ranks."""
     if world_size() == 1:
         return objective

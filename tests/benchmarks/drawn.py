@@ -1,0 +1,46 @@
+"""Drawn pictures as records and samples on disk, for benchmarks of what reads and trains on them."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from pipeline.config import RunConfig
+from pipeline.records import plan_records
+from pipeline.samples import plan_samples
+from pipeline.settings import load_config
+from pipeline.shard_writer import Stage
+from pipeline.shards import write_manifest
+from pipeline.synthetic import make_dataset
+
+REPOSITORY = Path(__file__).parents[2]
+SMALL = REPOSITORY / "conf" / "small.yaml"
+# Pictures of COCO's size with people as large as its; views are augmented as for COCO (AE's ranges).
+PICTURES = {"synthetic.size_min": 512, "synthetic.size_max": 640, "synthetic.empty_share": 0.0}
+PEOPLE = {"synthetic.height_min": 150, "synthetic.height_max": 450}
+
+
+def drawn_config(root: Path, *files: Path, **settings: Any) -> RunConfig:
+    """Settings of the files and then of `settings` (dots as `__`), with everything under `root`."""
+    values: dict[str, Any] = {"run_root": root / "run", "data.root": root / "data", "synthetic.val_images": 1}
+    values |= PICTURES | PEOPLE | {name.replace("__", "."): value for name, value in settings.items()}
+    return load_config([*files], [f"{name}={value}" for name, value in values.items()])
+
+
+def write_stage(config: RunConfig, plan: Callable[[RunConfig, str], Stage]) -> Stage:
+    """One stage of the training split, written by this process."""
+    stage = plan(config, config.data.train_split)
+    rows = [stage.write(task) for task in stage.tasks]
+    write_manifest(stage.folder, stage.name, stage.split, stage.settings, rows, {}, [])
+    return stage
+
+
+def draw(config: RunConfig) -> None:
+    """The pictures and their records."""
+    make_dataset(config.data.root, config.data.train_split, config.data.val_split, config.synthetic)
+    write_stage(config, plan_records)
+
+
+def draw_samples(config: RunConfig) -> None:
+    """The pictures, their records and their samples."""
+    draw(config)
+    write_stage(config, plan_samples)
