@@ -1,6 +1,7 @@
 """Samples (Parquet) to the batches of each training step, without Ray. Letter: B images."""
 
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from itertools import count, islice
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -114,13 +115,16 @@ def find_units(folder: Path, held_out: float = 0.0) -> list[Unit]:
 
     Raises `UserError` where preprocessing has not finished there.
     """
-    units = []
     files = samples_manifest(folder).files
-    for file in files[: held_out_shards(folder, held_out).start]:
-        with open_parquet(file) as parquet:
-            metadata = parquet.metadata
-        units += [Unit(file, g, metadata.row_group(g).num_rows) for g in range(metadata.num_row_groups)]
-    return units
+    with ThreadPoolExecutor() as pool:  # in a store each file is an answer to wait for
+        units = pool.map(_units_of, files[: held_out_shards(folder, held_out).start])
+    return [unit for of_file in units for unit in of_file]
+
+
+def _units_of(file: Path) -> list[Unit]:
+    with open_parquet(file) as parquet:
+        metadata = parquet.metadata
+    return [Unit(file, group, metadata.row_group(group).num_rows) for group in range(metadata.num_row_groups)]
 
 
 def _joint_types(folder: Path) -> int:

@@ -127,5 +127,5 @@ def _joints(
 
 def _mask(ignore: dict[str, Any], transform: np.ndarray, size: tuple[int, int]) -> np.ndarray:
     """(S, S) bool; True where most of the cell shows the photograph outside its ignore region."""
-    supervised = np.where(to_mask(ignore), np.uint8(0), np.uint8(255))
+    supervised = (1 - to_mask(ignore)) * np.uint8(255)
     return geometry.warp(supervised, geometry.into_cells(transform), *size) > 127

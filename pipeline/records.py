@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -18,7 +18,7 @@ from pipeline.rows import RECORD_SCHEMA, with_metadata
 from pipeline.settings import fingerprint
 from pipeline.shard_writer import Stage, Tally, Task, chunks, write_shard
 from pipeline.shards import ShardRow, stage_folder
-from pipeline.store import StorePath
+from pipeline.store import sizes_below
 
 VERSION = 1  # raised whenever the same inputs give other records, so that standing shards are written again
 
@@ -93,7 +93,7 @@ def _records(
 
 def _with_bytes(images: Iterable[CocoImage], pictures: Path, before: Tally) -> Iterator[dict[str, Any]]:
     """The images whose file is there, with its size in bytes: a picture of another size is another input."""
-    size_of = sizes(pictures)
+    size_of = sizes_below(pictures)
     for image in images:
         path = pictures / image.file_name
         size = size_of(path)
@@ -103,14 +103,6 @@ def _with_bytes(images: Iterable[CocoImage], pictures: Path, before: Tally) -> I
         values = image._asdict()
         del values["has_person"]
         yield values | {"bytes": size}
-
-
-def sizes(folder: Path) -> Callable[[Path], int | None]:
-    """Gives the size of a file below a folder, None where there is none; a store is asked once for all."""
-    if not isinstance(folder, StorePath):
-        return lambda path: path.stat().st_size if path.is_file() else None
-    known = folder.sizes()
-    return lambda path: known.get(str(path))
 
 
 def _task(shard: int, images: list[dict[str, Any]], settings: dict[str, Any]) -> Task:

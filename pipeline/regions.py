@@ -6,6 +6,7 @@ An RLE is pycocotools' {"size": [height, width], "counts": bytes}.
 from collections.abc import Iterable
 from typing import Any
 
+import cv2
 import numpy as np
 from pycocotools import mask as coco_mask
 
@@ -47,8 +48,8 @@ def to_regions(segmentation: Any, box: np.ndarray, width: int, height: int) -> l
 
 
 def to_mask(rle: Any) -> np.ndarray:
-    """The region (H, W) as uint8, 1 inside."""
-    return np.asarray(coco_mask.decode(rle), np.uint8)
+    """The region (H, W) as uint8, 1 inside; row by row in memory, where pycocotools has it column by column."""
+    return cv2.transpose(np.asarray(coco_mask.decode(rle), np.uint8).T)
 
 
 def _encode(shape: Any, width: int, height: int) -> Any:

@@ -15,6 +15,7 @@ from pipeline.files import write_json
 from pipeline.rejects import Rejection, by_reason
 from pipeline.rows import read_rows
 from pipeline.settings import fingerprint
+from pipeline.store import sizes_below
 
 MANIFEST = "manifest.json"
 StageName = Literal["records", "samples"]
@@ -162,8 +163,9 @@ def _checked_manifest(folder: Path, stage: StageName) -> Manifest:
     manifest = _read_manifest(folder)
     if manifest.stage != stage:
         raise UserError(f"{folder} holds {manifest.stage}, not {stage}")
+    size_of = sizes_below(folder)
     for file, row in zip(manifest.files, manifest.shards, strict=True):
-        if not file.is_file() or file.stat().st_size != row["bytes"]:
+        if size_of(file) != row["bytes"]:
             raise UserError(f"{file} is not the file that {MANIFEST} names: run jobs/preprocess.py again")
     return manifest
 

@@ -11,7 +11,7 @@ that becomes visible whole. An upload that is cut off leaves nothing that can be
 import io
 import os
 import tempfile
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from fnmatch import fnmatchcase
 from functools import cache
@@ -207,6 +207,14 @@ def as_path(path: Path) -> Path:
 def in_store(path: Path) -> bool:
     """Whether a path is not one of this machine's files."""
     return isinstance(path, StorePath)
+
+
+def sizes_below(folder: Path) -> Callable[[Path], int | None]:
+    """Gives the size of a file below a folder, None where there is none; a store is asked once for all."""
+    if not isinstance(folder, StorePath):
+        return lambda path: path.stat().st_size if path.is_file() else None
+    known = folder.sizes()
+    return lambda path: known.get(str(path))
 
 
 @cache
