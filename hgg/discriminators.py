@@ -43,7 +43,7 @@ class EdgeDiscriminator(nn.Module):
         assert isinstance(first, nn.Linear)
         sum_HH, difference_HH = first.weight.chunk(2, dim=1)
         hidden_EH = F.linear(first_EH + second_EH, sum_HH, first.bias)
-        hidden_EH = hidden_EH + F.linear((first_EH - second_EH).abs(), difference_HH)
+        hidden_EH += F.linear((first_EH - second_EH).abs(), difference_HH)
         return rest(hidden_EH).squeeze(-1)
 
 

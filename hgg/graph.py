@@ -10,7 +10,7 @@ from torch import Tensor
 from hgg.candidates import Candidates
 from hgg.skeleton import COCO, GraphName, Skeleton, graph_links
 
-EDGES_AT_ONCE = 4096  # 64 features of each are 1 MB; 2,048 to 16,384 take the same time within a tenth
+EDGES_AT_ONCE = 2048  # 64 features of each are half a MB; 512 to 4,096 take the same time within a fifth
 
 
 def num_features(visual_dim: int, skeleton: Skeleton = COCO, *, score: bool = False) -> int:

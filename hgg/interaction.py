@@ -54,7 +54,8 @@ class EdgeConv(nn.Module):
     def _messages(self, own_AH: Tensor, other_AH: Tensor, edges_2D: Tensor) -> Tensor:
         """What each node hears from each of its neighbours, (D, H)."""
         source_D, target_D = edges_2D
-        first_DH = own_AH.index_select(0, target_D) + other_AH.index_select(0, source_D)
+        first_DH = own_AH.index_select(0, target_D)
+        first_DH += other_AH.index_select(0, source_D)
         return self.last(F.relu_(first_DH))
 
 

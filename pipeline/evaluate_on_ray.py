@@ -9,6 +9,7 @@ from ray.util import ActorPool
 from pipeline.cluster import room_for, start_ray, worker_resources
 from pipeline.evaluate_parts import Plan, find_part, load_predictor
 from pipeline.found import Portion, Progress
+from pipeline.memory import keep_freed_memory
 
 
 def find_on_ray(plan: Plan, portions: list[Portion], progress: Progress) -> None:
@@ -34,6 +35,7 @@ class _Worker:
     """An actor that holds the model."""
 
     def __init__(self, plan: Plan) -> None:
+        keep_freed_memory()
         torch.set_num_threads(max(1, int(plan.config.train.cpus_per_worker)))
         self.plan = plan
         self.predictor = load_predictor(plan)

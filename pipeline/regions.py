@@ -48,7 +48,7 @@ def to_regions(segmentation: Any, box: np.ndarray, width: int, height: int) -> l
 
 
 def to_mask(rle: Any) -> np.ndarray:
-    """The region (H, W) as uint8, 1 inside; row by row in memory, where pycocotools has it column by column."""
+    """The region (H, W) as uint8, 1 inside; by rows in memory, where pycocotools has it by columns."""
     return cv2.transpose(np.asarray(coco_mask.decode(rle), np.uint8).T)
 
 

@@ -16,6 +16,7 @@ from pipeline.files import sha256_file, write_text
 from pipeline.grouping_errors import fate_table
 from pipeline.jpeg import decode_picture
 from pipeline.layout import annotation_file
+from pipeline.memory import keep_freed_memory
 from pipeline.runtime import draw_runtime, measure_runtime
 from pipeline.settings import fingerprint, print_config
 from pipeline.shards import data_fingerprint, read_records, stage_folder
@@ -49,6 +50,7 @@ def run_evaluation(
     Raises:
         UserError: records, annotations or the model are missing or do not fit.
     """
+    keep_freed_memory()
     split, folder = config.data.val_split, config.outputs / "evaluate"
     checkpoint = model_file(config)
     annotations = annotation_file(config.data, split)

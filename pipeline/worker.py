@@ -21,7 +21,7 @@ from pipeline.evaluate import Grouping, evaluate_model
 from pipeline.files import atomic_path
 from pipeline.loader import training_batches
 from pipeline.loop import Progress, Row, Training, rank, train, world_size
-from pipeline.memory import peak_mib
+from pipeline.memory import keep_freed_memory, peak_mib
 from pipeline.optimiser import MovingAverage, make_optimiser
 from pipeline.pictures import Gallery
 from pipeline.report import add_to_history, begin_history, draw_curves, log_line, read_history
@@ -41,6 +41,7 @@ def run_worker(task: Task, checkpoints: Checkpoints, device: torch.device) -> di
         UserError: a pretrained model or a checkpoint that does not fit.
         NotFiniteError: a loss that is not finite.
     """
+    keep_freed_memory()
     training = build_training(task, device)
     latest = checkpoints.latest()
     if latest is not None:

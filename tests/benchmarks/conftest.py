@@ -1,10 +1,17 @@
-"""One thread, as the table says; in processes that a benchmark starts it says so itself."""
+"""One thread, as the table says, and memory as the jobs have it."""
 
 from collections.abc import Iterator
 
 import cv2
 import pytest
 import torch
+
+from pipeline.memory import keep_freed_memory
+
+
+@pytest.fixture(autouse=True, scope="session")
+def _memory() -> None:
+    keep_freed_memory()
 
 
 @pytest.fixture(autouse=True)

@@ -1,4 +1,4 @@
-"""The paper's network on one GPU: `python -m tests.benchmarks.gpu`, with torch, numpy, scipy and pydantic alone.
+"""The paper's network on one GPU: `python -m tests.benchmarks.gpu`; torch, numpy, scipy and pydantic do.
 
 Training in float32 beside bfloat16, with and without torch.compile; memory; what grouping takes of inference
 and how often it waits for the GPU; whether both precisions learn alike. A line of JSON each, on stdout.

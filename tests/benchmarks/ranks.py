@@ -14,6 +14,7 @@ from hgg.weights import load_model
 from pipeline.batches import SampleReader
 from pipeline.config import RunConfig
 from pipeline.loop import Progress, Training, train
+from pipeline.memory import keep_freed_memory
 from pipeline.optimiser import make_optimiser
 from pipeline.shards import stage_folder
 from pipeline.worker import distributed
@@ -48,6 +49,7 @@ def images_per_second(config: RunConfig, pretrained: Path, ranks: int, folder: P
 
 def _rank(rank: int, ranks: int, config: RunConfig, pretrained: Path, store: Path, seconds: Any) -> None:
     torch.set_num_threads(1)
+    keep_freed_memory()
     dist.init_process_group("gloo", init_method=f"file://{store}", rank=rank, world_size=ranks)
     stage = config.joint
     folder = stage_folder(config.run_root, "samples", config.data.train_split)
