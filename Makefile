@@ -16,6 +16,8 @@ TORCH_INDEX ?=
 PIP_INSTALL := $(PYTHON) -m pip install --disable-pip-version-check --quiet -c constraints.txt \
 	$(if $(TORCH_INDEX),--extra-index-url $(TORCH_INDEX))
 
+# Of make bench-compare.
+REF ?= HEAD~1
 # Of make cluster, make submit.
 MINUTES ?= 240
 JOB ?= train_joint
@@ -23,10 +25,10 @@ CONFIG ?= conf/demo.yaml
 ARGS ?=
 CLUSTER := $(PYTHON) -m pipeline.cluster_command
 
-.PHONY: help setup demo test test-slow lint format graclus bench cluster cluster-stop submit follow cancel
+.PHONY: help setup demo test test-slow lint format graclus bench bench-compare cluster cluster-stop submit follow cancel
 
 help: ## Show this list.
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 setup: $(STAMP) ## Make .venv and install the pinned packages, once.
 
@@ -69,8 +71,11 @@ graclus: $(STAMP) ## Compile torch-cluster (8 to 16 minutes), for grouping.match
 		$(PIP_INSTALL) --no-build-isolation --no-binary torch-cluster 'torch-cluster==1.6.3'
 	@$(PYTHON) -c 'import torch_cluster; print("torch-cluster", torch_cluster.__version__)'
 
-bench: $(STAMP) ## Speed here, on the demo's data: views/s, samples/s read, images/s trained.
-	@$(PYTHON) jobs/benchmark.py --config conf/demo.yaml
+bench: $(STAMP) ## Time every piece of work here (12 minutes), and write docs/performance.md with its picture.
+	@$(PYTHON) -m tests.benchmarks.performance
+
+bench-compare: $(STAMP) ## Time the pieces of grouping and encoding here and at the commit REF, in turn.
+	@$(PYTHON) -m tests.benchmarks.compare $(REF)
 
 cluster: $(STAMP) ## A Ray cluster on this machine's loopback, ended by cluster-stop or after MINUTES=240.
 	@$(CLUSTER) start --minutes $(MINUTES)

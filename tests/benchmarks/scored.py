@@ -14,15 +14,16 @@ from pipeline.metrics import Detection
 from tests.benchmarks.crowds import CELLS, SIDE, make_crowd
 
 PIXELS = SIDE / CELLS
+SCENES = 10  # different ones; each image has its own detections
 
 
 def scored_crowds(images: int, people: int) -> tuple[COCO, list[Detection]]:
     """So many images of so many people, each found with its joints off by 2 pixels."""
     rng = np.random.default_rng(people)
     annotations, detections = [], []
+    scenes = [make_crowd(people, seed, visual_dim=1).joints * (PIXELS, PIXELS, 1) for seed in range(SCENES)]
     for image in range(1, images + 1):
-        joints_PJ3 = make_crowd(people, image % 10, visual_dim=1).joints
-        joints_PJ3[..., :2] *= PIXELS
+        joints_PJ3 = scenes[image % SCENES]
         annotations += [_person(image, len(annotations) + 1 + n, each) for n, each in enumerate(joints_PJ3)]
         found = joints_PJ3.copy()
         found[..., :2] += rng.normal(0, 2, found[..., :2].shape)
