@@ -17,7 +17,7 @@ import pyarrow.parquet as pq
 
 from pipeline.files import atomic_path, sha256_file, write_json
 from pipeline.rejects import Rejection
-from pipeline.shards import ShardRow, StageName, row_file, shard_file
+from pipeline.shards import ShardRow, StageName, row_file, shard_file, shard_number
 
 Item = TypeVar("Item")
 STALE = ".stale."  # dotted, as temporary files are, so that a listing of shards skips it
@@ -117,7 +117,7 @@ def set_aside(folder: Path, shards: int) -> list[Path]:
 
     Returns their new paths; writing a shard of that number again removes it.
     """
-    beyond = [path for path in folder.glob("part-*.parquet") if path.name >= shard_file(shards)]
+    beyond = [path for path in folder.glob("part-*.parquet") if shard_number(path) >= shards]
     for path in beyond:
         path.with_suffix(".json").unlink(missing_ok=True)
     return sorted(path.replace(path.with_name(STALE + path.name)) for path in beyond)

@@ -84,6 +84,11 @@ def shard_file(shard: int) -> str:
     return f"part-{shard:05d}.parquet"
 
 
+def shard_number(path: Path) -> int:
+    """The number of a shard by its Parquet file."""
+    return int(path.stem.removeprefix("part-"))
+
+
 def row_file(folder: Path, shard: int) -> Path:
     """Where a shard's manifest row is kept."""
     return (folder / shard_file(shard)).with_suffix(".json")

@@ -119,6 +119,13 @@ def test_shards_of_an_earlier_larger_run_are_set_aside(tmp_path: Path) -> None:
     assert set_aside(tmp_path, 2) == []
 
 
+def test_a_shard_of_more_digits_counts_as_a_number(tmp_path: Path) -> None:
+    write(tmp_path, 99_999)
+    write(tmp_path, 100_000)
+    assert set_aside(tmp_path, 100_001) == []
+    assert [path.name for path in set_aside(tmp_path, 100_000)] == [".stale.part-100000.parquet"]
+
+
 def test_the_manifest_sums_up(tmp_path: Path) -> None:
     shards = [write(tmp_path, 1, 3), write(tmp_path, 0, 5)]
     manifest = manifest_of(tmp_path, shards)
