@@ -1,7 +1,7 @@
 """From clusters of candidates to people: joints, scores, missing joints (AE, section 3.3).
 
 Letters: B images, J joint types, S output side in cells (maps need not be square), N candidates,
-T views, P people of one image, M missing joints of one image.
+T views, P people of one image, M missing joints of one image, m those of one type.
 """
 
 from collections.abc import Sequence
@@ -97,8 +97,8 @@ def _fill(
     cells, values = [], []
     # One joint type at a time keeps the largest array at P x S x S, however many people there are.
     for kind, missing in enumerate(person_M.split(kind_M.bincount(minlength=len(heatmaps_JSS)).tolist())):
-        distance_MSS = _tag_distance(tags_TJSS[:, kind], mean_tag_PT[missing])
-        cell_m2, value_m = _highest_cell(heatmaps_JSS[kind] - distance_MSS.round_())
+        distance_mSS = _tag_distance(tags_TJSS[:, kind], mean_tag_PT[missing]).round_()
+        cell_m2, value_m = _highest_cell(torch.sub(heatmaps_JSS[kind], distance_mSS, out=distance_mSS))
         cells.append(cell_m2)
         values.append(value_m)
     cell_M2, value_M = torch.cat(cells), torch.cat(values).clamp(min=LEAST)
@@ -113,10 +113,11 @@ def _tag_distance(tag_TSS: Tensor, mean_tag_MT: Tensor) -> Tensor:
 
     One view at a time keeps the largest array at M x S x S.
     """
-    pairs = zip(tag_TSS, mean_tag_MT.T, strict=True)
-    squares = [(tag_SS - mean_M[:, None, None]).square_() for tag_SS, mean_M in pairs]
-    total_MSS = sum(squares[1:], squares[0])
-    return (total_MSS if len(squares) == 1 else total_MSS.div_(len(squares))).sqrt_()
+    apart = (tag_SS - mean_M[:, None, None] for tag_SS, mean_M in zip(tag_TSS, mean_tag_MT.T, strict=True))
+    if len(tag_TSS) == 1:
+        return next(apart).abs_()
+    squares = [apart_MSS.square_() for apart_MSS in apart]
+    return sum(squares[1:], squares[0]).div_(len(squares)).sqrt_()
 
 
 def _highest_cell(maps_MSS: Tensor) -> tuple[Tensor, Tensor]:

@@ -18,7 +18,7 @@ def peak_mib() -> float:
 def keep_freed_memory() -> None:
     """Have this process keep the memory of tensors that are gone for those of the next step.
 
-    By itself glibc gives it back and asks for it again, page by page: a training step on a CPU then takes 6 %
+    By itself glibc gives it back and asks for it again, page by page: a training step on a CPU then takes 5 %
     longer (conf/small.yaml, one thread). The most that is held stays the same. Other C libraries are left as
     they are.
     """

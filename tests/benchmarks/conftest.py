@@ -1,17 +1,10 @@
-"""One thread, as the table says, and memory as the jobs have it."""
+"""One thread, as the table says."""
 
 from collections.abc import Iterator
 
 import cv2
 import pytest
 import torch
-
-from pipeline.memory import keep_freed_memory
-
-
-@pytest.fixture(autouse=True, scope="session")
-def _memory() -> None:
-    keep_freed_memory()
 
 
 @pytest.fixture(autouse=True)

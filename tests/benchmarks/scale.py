@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from torch.utils.flop_counter import FlopCounterMode
 
 from hgg.config import ModelConfig
 from hgg.model import HGG
@@ -91,11 +92,14 @@ def bytes_of_a_sample(folder: Path) -> dict[str, Any]:
 
 
 def gradient() -> dict[str, Any]:
-    """Parameters of the paper's network and of the grouping, and the bytes that DDP sums a step."""
-    with torch.device("meta"):
+    """Parameters of the paper's model, the bytes that DDP sums a step, and multiplications of the network."""
+    with torch.device("meta"), FlopCounterMode(display=False) as counted:
         model = HGG(ModelConfig())
+        side = model.config.network.input_size
+        model.network(torch.empty(1, 3, side, side))
     parameters = sum(weight.numel() for weight in model.parameters())
-    return {"parameters": parameters, "float32_bytes": 4 * parameters}
+    giga_macs = round(counted.get_total_flops() / 2e9, 1)
+    return {"parameters": parameters, "float32_bytes": 4 * parameters, "giga_macs_forward": giga_macs}
 
 
 @contextmanager

@@ -15,7 +15,7 @@ from pipeline.shard_writer import Stage
 from tests.benchmarks.drawn import draw, drawn_config
 from tests.benchmarks.timing import figure
 
-IMAGES, VIEWS, SHARD_IMAGES = 96, 8, 8
+IMAGES, VIEWS, SHARD_IMAGES = 96, 40, 8
 WORKERS = 2
 
 
@@ -43,7 +43,7 @@ def _views(stage: Stage) -> int:
 
 
 def test_one_process(benchmark: BenchmarkFixture, stage: Stage) -> None:
-    tasks = stage.tasks[:3]
+    tasks = stage.tasks[:2]
 
     def rate() -> float:
         begun = time.perf_counter()
