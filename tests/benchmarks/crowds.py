@@ -9,10 +9,13 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from hgg.associative import group_associative
 from hgg.candidates import Candidates, find_candidates
 from hgg.config import CandidateConfig, GroupingConfig, ModelConfig, NetworkConfig
 from hgg.labels import assign
 from hgg.model import HGG
+from hgg.ohgc import Hierarchy
+from hgg.poses import Poses, to_poses
 from hgg.skeleton import COCO, NUM_JOINTS
 from hgg.targets import Targets, encode_heatmaps
 
@@ -98,3 +101,23 @@ def find(crowd: Crowd, model: HGG, limit: int | None = None) -> tuple[Candidates
     """Candidates of a crowd, and whose each is."""
     candidates = find_candidates(crowd.heatmaps, crowd.tags, crowd.visual, model.config.candidates, limit)
     return candidates, assign(candidates, crowd.targets, COCO)
+
+
+def people_by_tags(crowd: Crowd, model: HGG) -> list[Poses]:
+    """Maps to people by associative embedding's grouping, missing joints filled."""
+    candidates = find_candidates(crowd.heatmaps, crowd.tags, crowd.visual, model.config.candidates)
+    clusters = group_associative(candidates, 1.0, COCO)
+    return to_poses(candidates, clusters, crowd.heatmaps, crowd.tags[:, None], fill_missing=True)
+
+
+def people_by_hgg(crowd: Crowd, model: HGG, label_BN: Tensor) -> tuple[list[Poses], Hierarchy]:
+    """Maps to people by HGG, missing joints filled, and the rounds.
+
+    It merges by the ground truth, as a trained model would: an untrained one merges nothing, or at random.
+    """
+    everyone = torch.ones(len(label_BN), dtype=torch.bool, device=label_BN.device)
+    candidates = find_candidates(crowd.heatmaps, crowd.tags, crowd.visual, model.config.candidates)
+    hierarchy = model.grouping(candidates, label_BN, everyone)
+    clusters = model.people(hierarchy, candidates)
+    poses = to_poses(candidates, clusters, crowd.heatmaps, crowd.tags[:, None], fill_missing=True)
+    return poses, hierarchy

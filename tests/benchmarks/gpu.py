@@ -18,9 +18,8 @@ from torch import Tensor
 from hgg.config import LossConfig, ModelConfig, NetworkConfig
 from hgg.model import HGG
 from hgg.objective import Objective
-from hgg.poses import to_poses
 from hgg.targets import Targets
-from tests.benchmarks.crowds import Crowd, find, make_crowd
+from tests.benchmarks.crowds import Crowd, find, make_crowd, people_by_hgg
 
 GIGA_MACS = (
     223.6  # of the paper's network at 512 x 512, one image forward (tests/benchmarks/scale.py counts them)
@@ -82,8 +81,8 @@ def inference(arguments: argparse.Namespace) -> Iterator[dict[str, Any]]:
         with torch.no_grad(), torch.autocast(images.device.type, torch.bfloat16, enabled=images.is_cuda):
             network = _seconds(partial(model, images))
         with torch.no_grad():
-            group = partial(_group, model, crowd)
-            grouping, waits, rounds = _seconds(group), _waits(group), len(group().rounds)
+            group = partial(people_by_hgg, model=model, crowd=crowd, label_BN=find(crowd, model)[1])
+            grouping, waits, rounds = _seconds(group), _waits(group), len(group()[1].rounds)
         yield {
             "batch": batch,
             "network_ms": round(1000 * network, 2),
@@ -134,16 +133,6 @@ def _crowd(arguments: argparse.Namespace, batch: int) -> Crowd:
     maps = (crowd.heatmaps, crowd.tags, crowd.visual, *crowd.targets)
     heatmaps, tags, visual, *targets = (torch.cat([part] * batch).to(device) for part in maps)
     return Crowd(crowd.joints, Targets(*targets), heatmaps, tags, visual)
-
-
-def _group(model: HGG, crowd: Crowd) -> Any:
-    """Maps to people, merging by the ground truth."""
-    candidates, labels = find(crowd, model)
-    everyone = torch.ones(len(labels), dtype=torch.bool, device=labels.device)
-    hierarchy = model.grouping(candidates, labels, everyone)
-    clusters = model.people(hierarchy, candidates)
-    to_poses(candidates, clusters, crowd.heatmaps, crowd.tags[:, None], fill_missing=True)
-    return hierarchy
 
 
 def _waits(work: Callable[[], Any]) -> int | None:
