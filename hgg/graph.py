@@ -54,7 +54,7 @@ def both_ways(pairs_2E: Tensor) -> Tensor:
 
 
 def in_cache(edges_2E: Tensor) -> tuple[Tensor, ...]:
-    """The edges in parts whose features a CPU's cache holds: all of a crowd's take it four times as long.
+    """The edges in parts whose features a CPU's cache holds: all of a crowd's take it five times as long.
 
     One part where gradients are wanted, which need all features anyway, and on a GPU.
     """
