@@ -112,18 +112,14 @@ def test_results_that_json_cannot_hold_are_an_error_of_ours(job: Path) -> None:
     assert "NaN" not in done.stdout
 
 
+@pytest.mark.usefixtures("interruptible")
 def test_interrupt_is_130_without_a_traceback(job: Path) -> None:
-    # Whoever starts the tests in the background makes them, and so the job, ignore interrupts: not here.
-    before = signal.signal(signal.SIGINT, signal.default_int_handler)
-    try:
-        process = subprocess.Popen(
-            [sys.executable, str(job), "--source", "wait"],
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-        )
-    finally:
-        signal.signal(signal.SIGINT, before)
+    process = subprocess.Popen(
+        [sys.executable, str(job), "--source", "wait"],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
     try:
         assert process.stdout is not None
         assert process.stdout.readline() == "waiting\n"

@@ -43,6 +43,7 @@ def _last(done: "subprocess.CompletedProcess[str]") -> dict[str, Any]:
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("interruptible")
 def test_a_cluster_takes_jobs_and_leaves_no_process(tmp_path: Path, repository: Path) -> None:
     folder = tmp_path / "cluster"
     started = _last(_run(repository, folder, "start", "--minutes", "5", "--cpus", "2"))
