@@ -36,7 +36,7 @@ def shared_data() -> Path:
 
 @pytest.fixture
 def interruptible() -> Iterator[None]:
-    """Processes that are started meanwhile heed Ctrl-C: tests that run in the background hand on to ignore it."""
+    """Processes started meanwhile heed Ctrl-C, which tests that run in the background make them ignore."""
     before = signal.signal(signal.SIGINT, signal.default_int_handler)
     yield
     signal.signal(signal.SIGINT, before)
