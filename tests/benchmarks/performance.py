@@ -69,7 +69,9 @@ def table(groups: Groups) -> list[str]:
     for work, benchmarks in groups.items():
         for place, benchmark in enumerate(benchmarks):
             facts = benchmark["extra_info"]
-            target = f"{facts['target']} {facts['unit']}" if facts["target"] else ""
+            target = (
+                f"{facts['target']} {facts['unit']}" if facts["target"][:1].isdigit() else facts["target"]
+            )
             cells = (work if place == 0 else "", facts["case"], *_figures(benchmark), target)
             lines.append("| " + " | ".join(cells) + " |")
     return lines
