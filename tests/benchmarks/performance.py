@@ -9,7 +9,7 @@ import subprocess
 import sys
 import tempfile
 from collections import defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -46,9 +46,9 @@ def main() -> None:
     print(f"written: {PAGE} and {PICTURE}")
 
 
-def measure(checkout: Path, path: Path, *options: str) -> dict[str, Any]:
+def measure(checkout: Path, path: Path, tests: Sequence[str] = ("tests/benchmarks",)) -> dict[str, Any]:
     """What pytest-benchmark says of a checkout's code, kept in a file."""
-    command = [sys.executable, "-m", "pytest", "tests/benchmarks", "-o", "addopts=", "-q", *options]
+    command = [sys.executable, "-m", "pytest", *tests, "-o", "addopts=", "-q"]
     command += [f"--benchmark-json={path}", "--benchmark-columns=min,median", "--benchmark-sort=name"]
     if subprocess.run(command, cwd=checkout).returncode:
         raise SystemExit(f"error: a benchmark of {checkout} failed; its output above says which")
