@@ -28,8 +28,8 @@ class EdgeConv(nn.Module):
     """One EdgeConv layer: two linear layers with ReLU between on every pair, maximum over neighbours.
 
     Shapes:
-        nodes (A, F) and directed edges (2, D), from the neighbour j to the node i, ordered by i, to
-        (A, H); a node without neighbours gives 0.
+        nodes (A, F) and directed edges (2, D), from the neighbour j to the node i, to (A, H); a node without
+        neighbours gives 0. Where gradients are wanted, the edges must be ordered by i.
     """
 
     def __init__(self, inputs: int, outputs: int) -> None:
