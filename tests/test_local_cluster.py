@@ -125,7 +125,7 @@ def _drawn(folder: Path) -> list[str]:
 
 
 def _ctrl_c_leaves_the_job(repository: Path, folder: Path, tmp_path: Path) -> None:
-    arguments = [*_drawn(tmp_path / "second"), "synthetic.train_images=3000"]
+    arguments = [*_drawn(tmp_path / "second"), "synthetic.train_images=400"]
     follower = subprocess.Popen(
         _command(folder, "submit", "synthesize", *arguments),
         cwd=repository,
@@ -138,7 +138,7 @@ def _ctrl_c_leaves_the_job(repository: Path, folder: Path, tmp_path: Path) -> No
         assert follower.stdout is not None
         for line in follower.stdout:
             seen += line
-            if "drawing 3000 pictures" in line:
+            if "drawing 400 pictures" in line:
                 follower.send_signal(signal.SIGINT)
         assert follower.wait(timeout=PATIENCE) == 130
     job_id = next(word.rstrip(":") for word in seen.split() if word.startswith("raysubmit_"))

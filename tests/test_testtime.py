@@ -63,14 +63,14 @@ def _same(found: Sequence[Poses], expected: Sequence[Poses]) -> bool:
 @pytest.mark.parametrize("decoder", ["hgg", "associative"])
 def test_one_scale_and_no_flip_is_the_plain_way_to_the_last_bit(decoder: str) -> None:
     model = _model(grouping={"decoder": decoder})
-    images = [_photograph(seed) for seed in range(3)]
+    images = [_photograph(seed) for seed in range(5)]
     maps = model(torch.from_numpy(np.stack(images)).permute(0, 3, 1, 2).float() / 255)
     heatmaps, tags = maps.heatmaps[-1].detach(), maps.tags[-1].detach()
     candidates = find_candidates(heatmaps, tags, maps.visual, model.config.candidates)
     clusters = model.group(candidates)
     in_cells = to_poses(candidates, clusters, heatmaps, tags[:, None], fill_missing=True)
     plain = [to_original(poses, letterbox(INPUT, INPUT, INPUT)) for poses in in_cells]
-    assert sum(len(poses.score) for poses in plain) >= 5  # how many, the machine's rounding decides
+    assert sum(len(poses.score) for poses in plain) >= 10
     assert _same(Predictor(model).predict(images), plain)
     single = InferenceConfig(scales=(1.0,), flip=False)
     assert _same(Predictor(model, inference=single).predict(images), plain)
