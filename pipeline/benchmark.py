@@ -6,6 +6,8 @@ from collections.abc import Iterator
 from itertools import chain, cycle, islice, repeat
 from typing import Any
 
+from torch import nn
+
 from hgg.model import HGG
 from hgg.objective import Objective
 from hgg.weights import load_model
@@ -69,10 +71,10 @@ def _images_per_second(
     objective = Objective(model, config.loss, joint)
     objective.to("cuda" if config.train.use_gpu else "cpu")
     training = Training(objective, make_optimiser(model, stage), None, Progress())
-    _step(training, batches, stage, config)  # untimed: allocations, choice of kernels
+    advance(training, objective, batches, 1, stage, config)  # untimed: allocations, choice of kernels
     steps, begun = 0, time.perf_counter()
     while time.perf_counter() - begun < seconds:
-        _step(training, batches, stage, config)
+        advance(training, objective, batches, 1, stage, config)
         steps += 1
     return round(steps * stage.batch_size / (time.perf_counter() - begun), 2)
 
@@ -82,17 +84,28 @@ def _reader(config: RunConfig, stage: StageConfig) -> SampleReader:
     return SampleReader(folder, stage.batch_size, seed=config.train.seed)
 
 
-def _step(training: Training, batches: Iterator[Batch], stage: StageConfig, config: RunConfig) -> None:
-    """One more step of the training loop, which ends with its log line and so waits for the device."""
+def advance(
+    training: Training,
+    forward: nn.Module,
+    batches: Iterator[Batch],
+    steps: int,
+    stage: StageConfig,
+    config: RunConfig,
+) -> None:
+    """So many more steps of the training loop; the last ends with its log line and so waits for the device.
+
+    Args:
+        forward: the objective, or DDP around it.
+    """
 
     def nothing(_: Any) -> None:
         """Neither log lines nor checkpoints."""
 
     train(
         training,
-        training.objective,
+        forward,
         batches,
-        stage.model_copy(update={"steps": training.progress.step + 1}),
+        stage.model_copy(update={"steps": training.progress.step + steps}),
         config.train,
         validate=lambda: None,
         report=nothing,

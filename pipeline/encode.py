@@ -57,7 +57,7 @@ def encode_view(
     if view == 0:
         transform = geometry.letterbox(width, height, size)
     else:
-        transform = _random_transform(width, height, size, rng, data)
+        transform = random_transform(width, height, size, rng, data)
     labels = to_labels(record, transform, network.output_size)
     heatmaps = encode_heatmaps(labels.joints, network.output_size, data.sigma)
     return {
@@ -97,7 +97,7 @@ def to_labels(
     return Labels(joints, areas, _mask(record["ignore"], transform, size))
 
 
-def _random_transform(
+def random_transform(
     width: int, height: int, input_size: int, rng: np.random.Generator, data: DataConfig
 ) -> np.ndarray:
     """AE's augmentation: rotation, scale and shift, each uniform in its range."""

@@ -8,13 +8,11 @@ from types import ModuleType
 
 import pytest
 
+from evaluation_cases import make_records, make_samples
 from hgg.model import HGG
 from hgg.weights import save_model
 from pipeline.command import UserError
 from pipeline.config import RunConfig
-from pipeline.records import plan_records
-from pipeline.samples import plan_samples
-from pipeline.shards import write_manifest
 from pipeline.synthetic import make_dataset
 
 FIGURES = ("views_per_second", "samples_per_second", "pretrain_images_per_second", "joint_images_per_second")
@@ -44,10 +42,8 @@ def config(tmp_path_factory: pytest.TempPathFactory) -> RunConfig:
         }
     )
     make_dataset(config.data.root, "train2017", "val2017", config.synthetic)
-    for plan in (plan_records, plan_samples):
-        stage = plan(config, "train2017")
-        rows = [stage.write(task) for task in stage.tasks]
-        write_manifest(stage.folder, stage.name, stage.split, stage.settings, rows, {}, [])
+    make_records(config, "train2017")
+    make_samples(config, "train2017")
     return config
 
 

@@ -37,7 +37,7 @@ class _Count(TorchDispatchMode):
 
 
 class _FixedMaps(nn.Module):
-    """In the network's place: the target heatmaps, and a tag for each person."""
+    """In the network's place: the target heatmaps, and tags that are all 0."""
 
     def __init__(self, heatmaps_BJSS: Tensor) -> None:
         super().__init__()

@@ -1,16 +1,12 @@
 """Drawn pictures as records and samples on disk, for benchmarks of what reads and trains on them."""
 
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from pipeline.config import RunConfig
-from pipeline.records import plan_records
-from pipeline.samples import plan_samples
 from pipeline.settings import load_config
-from pipeline.shard_writer import Stage
-from pipeline.shards import write_manifest
 from pipeline.synthetic import make_dataset
+from tests.evaluation_cases import make_records, make_samples
 
 REPOSITORY = Path(__file__).parents[2]
 SMALL = REPOSITORY / "conf" / "small.yaml"
@@ -26,21 +22,13 @@ def drawn_config(root: Path, *files: Path, **settings: Any) -> RunConfig:
     return load_config([*files], [f"{name}={value}" for name, value in values.items()])
 
 
-def write_stage(config: RunConfig, plan: Callable[[RunConfig, str], Stage]) -> Stage:
-    """One stage of the training split, written by this process."""
-    stage = plan(config, config.data.train_split)
-    rows = [stage.write(task) for task in stage.tasks]
-    write_manifest(stage.folder, stage.name, stage.split, stage.settings, rows, {}, [])
-    return stage
-
-
 def draw(config: RunConfig) -> None:
     """The pictures and their records."""
     make_dataset(config.data.root, config.data.train_split, config.data.val_split, config.synthetic)
-    write_stage(config, plan_records)
+    make_records(config, config.data.train_split)
 
 
 def draw_samples(config: RunConfig) -> None:
     """The pictures, their records and their samples."""
     draw(config)
-    write_stage(config, plan_samples)
+    make_samples(config, config.data.train_split)

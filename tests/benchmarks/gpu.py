@@ -111,7 +111,7 @@ def _setting(arguments: argparse.Namespace, batch: int) -> tuple[Objective, Tens
     torch.manual_seed(0)
     tiny = {"stacks": 1, "channels": 8, "increase": 0, "depth": 1}
     network = NetworkConfig.model_validate({"visual_dim": 64, **(tiny if arguments.tiny else {})})
-    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    device = _device()
     model = HGG(ModelConfig(network=network))
     model.to(device, memory_format=torch.channels_last)  # pyrefly: ignore[no-matching-overload]  # real, untyped
     images = torch.rand(batch, 3, network.input_size, network.input_size).to(device)
@@ -129,7 +129,7 @@ def _step(objective: Objective, optimiser: Any, images: Tensor, targets: Targets
 
 def _crowd(arguments: argparse.Namespace, batch: int) -> Crowd:
     """So many copies of an image's maps on the device, as a trained network would give them."""
-    crowd, device = make_crowd(PEOPLE), torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    crowd, device = make_crowd(PEOPLE), _device()
     maps = (crowd.heatmaps, crowd.tags, crowd.visual, *crowd.targets)
     heatmaps, tags, visual, *targets = (torch.cat([part] * batch).to(device) for part in maps)
     return Crowd(crowd.joints, Targets(*targets), heatmaps, tags, visual)
@@ -173,6 +173,10 @@ def _share(images_per_second: float) -> float | None:
     peak = next((peak for name, peak in PEAKS.items() if name in _name()), None)
     used = images_per_second * 2 * GIGA_MACS * FORWARD_AND_BACKWARD / 1000
     return round(used / peak, 3) if peak else None
+
+
+def _device() -> torch.device:
+    return torch.device("cuda" if torch.cuda.is_available() else "cpu")
 
 
 def _name() -> str:

@@ -12,14 +12,15 @@ from torch import multiprocessing
 from hgg.objective import Objective
 from hgg.weights import load_model
 from pipeline.batches import SampleReader
+from pipeline.benchmark import KEPT_BATCHES, advance
 from pipeline.config import RunConfig
-from pipeline.loop import Progress, Training, train
+from pipeline.loop import Progress, Training
 from pipeline.memory import keep_freed_memory
 from pipeline.optimiser import make_optimiser
 from pipeline.shards import stage_folder
 from pipeline.worker import distributed
 
-WARM_UP, STEPS, KEPT_BATCHES = 2, 12, 4
+WARM_UP, STEPS = 2, 12
 BOUND_SECONDS = 300
 
 
@@ -60,11 +61,8 @@ def _rank(rank: int, ranks: int, config: RunConfig, pretrained: Path, store: Pat
     objective = Objective(model, config.loss, joint=True)
     training = Training(objective, make_optimiser(model, stage), None, Progress())
     forward = distributed(objective, torch.device("cpu"))
-    for steps in (WARM_UP, WARM_UP + STEPS):
-        begun = time.perf_counter()
-        train(
-            training, forward, batches, stage.model_copy(update={"steps": steps}), config.train,
-            validate=lambda: None, report=lambda _: None, save=lambda _: None,
-        )  # fmt: skip
+    advance(training, forward, batches, WARM_UP, stage, config)
+    begun = time.perf_counter()
+    advance(training, forward, batches, STEPS, stage, config)
     seconds.put(time.perf_counter() - begun)
     dist.destroy_process_group()

@@ -10,7 +10,7 @@ from hgg import transform as geometry
 from hgg.targets import encode_heatmaps
 from pipeline.benchmark import samples_per_second
 from pipeline.config import RunConfig
-from pipeline.encode import to_labels, view_rng
+from pipeline.encode import random_transform, to_labels, view_rng
 from pipeline.jpeg import decode_picture
 from pipeline.shards import read_records, stage_folder
 from tests.benchmarks.drawn import draw_samples, drawn_config
@@ -45,13 +45,7 @@ def _fresh_per_second(config: RunConfig) -> float:
         record = next(records)
         rng = view_rng(data.seed, record["image_id"], made)
         picture = decode_picture(record["jpeg"])
-        transform = geometry.augmented(
-            record["width"], record["height"], network.input_size,
-            angle=rng.uniform(-data.rotation, data.rotation),
-            scale=rng.uniform(data.scale_min, data.scale_max),
-            shift_x=rng.uniform(-data.shift, data.shift),
-            shift_y=rng.uniform(-data.shift, data.shift),
-        )  # fmt: skip
+        transform = random_transform(record["width"], record["height"], network.input_size, rng, data)
         geometry.warp(picture, transform, network.input_size)
         labels = to_labels(record, transform, network.output_size)
         encode_heatmaps(labels.joints, network.output_size, data.sigma)

@@ -1,7 +1,7 @@
 """What a benchmark says of itself, for its row of docs/performance.md."""
 
 from collections.abc import Callable
-from typing import Any, TypeVar
+from typing import TypeVar
 
 from pytest_benchmark.fixture import BenchmarkFixture
 
@@ -41,10 +41,9 @@ def figure(
     unit: str,
     case: str = "",
     target: str = "",
-    **beside: Any,
 ) -> float:
-    """A row whose figure is what `measure`, called once, returns; `beside` are further facts of it."""
+    """A row whose figure is what `measure`, called once, returns."""
     benchmark.group = work
     value = benchmark.pedantic(measure, rounds=1)
-    benchmark.extra_info.update(case=case, target=target, unit=unit, value=value, **beside)
+    benchmark.extra_info.update(case=case, target=target, unit=unit, value=value)
     return value
