@@ -4,7 +4,8 @@ import logging
 import math
 import os
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ import optuna
 import ray
 import torch
 from ray import tune
+from ray.tune import ExperimentAnalysis
 from ray.tune.experiment import Trial as TuneTrial
 from ray.tune.integration.ray_train import TuneReportCallback
 from ray.tune.schedulers import ASHAScheduler, FIFOScheduler
@@ -63,14 +65,7 @@ def search(base: RunConfig, folder: Path, parent: str) -> list[Trial]:
         trainable = tune.with_resources(_trainable(base, parent), _resources(base.train))
         if begun(folder):
             log.info("tune: going on with the search in %s", folder)
-            storage = ray_storage(folder / STATE)
-            tuner = tune.Tuner.restore(
-                storage.pop("storage_path"),
-                trainable=trainable,
-                resume_unfinished=True,
-                resume_errored=True,
-                **storage,
-            )
+            tuner = _restored(folder, trainable)
         else:
             tuner = _new_tuner(base, folder, trainable)
         results = tuner.fit()
@@ -123,6 +118,30 @@ def _new_tuner(base: RunConfig, folder: Path, trainable: Any) -> tune.Tuner:
             failure_config=tune.FailureConfig(max_failures=base.train.max_failures),
         ),
     )
+
+
+def _restored(folder: Path, trainable: Any) -> tune.Tuner:
+    storage = ray_storage(folder / STATE)
+    with _scores_may_be_missing():
+        return tune.Tuner.restore(
+            storage.pop("storage_path"),
+            trainable=trainable,
+            resume_unfinished=True,
+            resume_errored=True,
+            **storage,
+        )
+
+
+@contextmanager
+def _scores_may_be_missing() -> Iterator[None]:
+    """Tune reads all scores as it restores trials, and warns of those that were killed before their first."""
+    logger = logging.getLogger(ExperimentAnalysis.__module__)
+    level = logger.level
+    logger.setLevel(logging.ERROR)
+    try:
+        yield
+    finally:
+        logger.setLevel(level)
 
 
 def _scheduler(base: RunConfig) -> Any:
