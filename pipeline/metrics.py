@@ -1,7 +1,7 @@
 """COCO's average precision and recall under names, by pycocotools.
 
-pycocotools is the reference implementation of COCO's rules, so nothing of them is
-written again here: this module selects images, keeps pycocotools' printing off stdout
+pycocotools is the reference implementation of COCO's rules (its slow loops run on arrays, see
+`pipeline.coco_evaluator`): this module selects images, keeps pycocotools' printing off stdout
 (jobs own their last line there) and gives its figures names.
 """
 
@@ -14,7 +14,8 @@ from typing import Any, Literal
 
 import numpy as np
 from pycocotools.coco import COCO
-from pycocotools.cocoeval import COCOeval
+
+from pipeline.coco_evaluator import Evaluator
 
 Detection = dict[str, Any]
 """One row of a COCO result file: image_id, category_id, score and keypoints or bbox."""
@@ -77,7 +78,7 @@ def coco_metrics(
     rows: Any = [dict(row) for row in detections]
     check_known(truth, chosen | {row["image_id"] for row in rows})
     with contextlib.redirect_stdout(io.StringIO()):
-        evaluator = COCOeval(truth, result_rows(truth, rows), iou_type)
+        evaluator = Evaluator(truth, result_rows(truth, rows), iou_type)
         evaluator.params.imgIds = sorted(chosen)
         evaluator.evaluate()
         evaluator.accumulate()

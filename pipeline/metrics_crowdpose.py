@@ -12,9 +12,9 @@ from typing import Any
 
 import numpy as np
 from pycocotools.coco import COCO
-from pycocotools.cocoeval import COCOeval
 
 from hgg.skeleton import CROWDPOSE
+from pipeline.coco_evaluator import Evaluator
 from pipeline.metrics import Detection, check_known, load_annotations, result_rows
 
 BOX_SHARE = 0.53  # of a person's box is taken for the person's area, as the files hold no areas
@@ -104,7 +104,7 @@ def with_areas(truth: COCO) -> COCO:
 def _accumulated(truth: COCO, found: COCO, images: Iterable[int]) -> Mapping[str, Any]:
     """Precision and recall of pycocotools by OKS threshold (first axis), over people of all sizes."""
     with contextlib.redirect_stdout(io.StringIO()):
-        evaluator = COCOeval(truth, found, "keypoints")
+        evaluator = Evaluator(truth, found, "keypoints")
         evaluator.params.kpt_oks_sigmas = np.array(CROWDPOSE.sigmas)
         evaluator.params.imgIds = sorted(images)
         evaluator.params.areaRng = evaluator.params.areaRng[:1]
