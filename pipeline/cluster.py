@@ -26,6 +26,8 @@ QUIET = {
     "RAY_USAGE_STATS_ENABLED": "0",
 }
 
+log = logging.getLogger(__name__)
+
 
 @contextmanager
 def start_ray(cpus: int = 0) -> Iterator[None]:
@@ -78,7 +80,8 @@ def room_for(options: TrainConfig, setting: str = "train.num_workers") -> int:
         options: how many workers, and what each needs.
         setting: that says how many, for the message.
 
-    Raises `UserError` where not even one and no machines come for it: Ray would wait without a word.
+    Raises `UserError` where not even one and no machines come for it: Ray would wait without a word. Where
+    they come when they are asked for, it says what is waited for.
     """
     import ray
 
@@ -86,14 +89,27 @@ def room_for(options: TrainConfig, setting: str = "train.num_workers") -> int:
     workers = max(1, options.num_workers)
     there = ray.cluster_resources()
     room = min(int(there.get(name, 0) / (workers * amount)) for name, amount in each.items())
-    if room < 1 and not cluster_grows():
+    if room < 1:
         needed = ", ".join(f"{workers * amount:g} {name}s" for name, amount in each.items())
         found = ", ".join(f"{there.get(name, 0):g} {name}s" for name in each)
+        if cluster_grows():
+            log.info("waiting for machines: %s are asked for, %s are there", needed, found)
+            return 1
         raise UserError(
             f"{setting}={options.num_workers}: needs {needed}, the Ray cluster has "
             f"{found}: use fewer workers or a larger cluster"
         )
-    return max(1, room)
+    return room
+
+
+def task_options(options: TrainConfig) -> dict[str, float]:
+    """Options of a Ray task that trains; where Ray Train brings the workers, the task only waits for them."""
+    alone = options.num_workers == 0
+    return {
+        "num_cpus": options.cpus_per_worker if alone else 0,
+        "num_gpus": 1 if alone and options.use_gpu else 0,
+        "max_retries": 0,
+    }
 
 
 def _start_local(cpus: int) -> None:

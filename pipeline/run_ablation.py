@@ -15,7 +15,7 @@ import torch
 
 from pipeline.ablation import FOLDER, Row, Trial, finished_trials, plan_trials
 from pipeline.ablation_table import write_tables
-from pipeline.cluster import room_for, start_ray
+from pipeline.cluster import room_for, start_ray, task_options
 from pipeline.command import provenance, write_results
 from pipeline.config import RunConfig
 from pipeline.report import read_history
@@ -102,30 +102,19 @@ def _run_units(
     with start_ray(cpus=math.ceil(max(1, options.num_workers) * options.cpus_per_worker)):
         room = room_for(options)
         log.info("ablation: %d trainings to run, %d at a time", len(units), min(room, len(units)))
+        task = ray.remote(_run_unit).options(**task_options(options))
         progress = _Progress(units)
         waiting, running = [*units], {}
         while waiting or running:
             while waiting and len(running) < room:
                 unit = waiting.pop(0)
-                running[_start(unit, tracked.run_id)] = unit
+                running[task.remote(unit, tracked.run_id, sys.argv)] = unit
             done, _ = ray.wait([*running], timeout=LOOK_SECONDS)
             for reference in done:
                 ray.get(reference)
                 progress.finished.append(running.pop(reference))
                 write_tables(folder, shown, finished_trials(base.run_root))
             progress.log([*running.values()])
-
-
-def _start(unit: Unit, parent: str) -> ray.ObjectRef:
-    """Begin a unit as a Ray task. Where Ray Train brings the workers, the task itself only waits for them."""
-    options = unit.training.train
-    alone = options.num_workers == 0
-    task = ray.remote(_run_unit).options(
-        num_cpus=options.cpus_per_worker if alone else 0,
-        num_gpus=1 if alone and options.use_gpu else 0,
-        max_retries=0,
-    )
-    return task.remote(unit, parent, sys.argv)
 
 
 def _run_unit(unit: Unit, parent: str, command: list[str]) -> None:

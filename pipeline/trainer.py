@@ -20,9 +20,8 @@ from ray.train.v2.api.config import CheckpointConfig, FailureConfig, LoggingConf
 from ray.train.v2.torch.torch_trainer import TorchTrainer
 
 from pipeline.checkpoint import write_checkpoint
-from pipeline.cluster import cluster_grows, start_ray, worker_resources
+from pipeline.cluster import room_for, start_ray, worker_resources
 from pipeline.command import UserError
-from pipeline.config import TrainConfig
 from pipeline.loop import NotFiniteError, Training
 from pipeline.store import SCHEME, file_system, in_store, stored
 from pipeline.task import Task
@@ -82,7 +81,7 @@ def train_on_ray(task: Task, callbacks: Sequence[UserCallback] = ()) -> dict[str
     """
     options = task.config.train
     with start_ray(cpus=math.ceil(options.num_workers * options.cpus_per_worker)):
-        _check_resources(options)
+        room_for(options)
         trainer = TorchTrainer(
             _run_rank,
             train_loop_config={"task": task},
@@ -138,29 +137,6 @@ def _run_rank(settings: dict[str, Any]) -> dict[str, Any]:
         return {"bad_input": str(error)}
     except NotFiniteError as error:
         return {"not_finite": str(error)}
-
-
-def _check_resources(options: TrainConfig) -> None:
-    """Raise `UserError` where the cluster is too small: Ray would wait for more machines without a word.
-
-    Where machines come when they are asked for, it says what is waited for.
-    """
-    there = ray.cluster_resources()
-    for name, each in worker_resources(options).items():
-        needed = options.num_workers * each
-        if there.get(name, 0) < needed:
-            if cluster_grows():
-                log.info(
-                    "waiting for machines: %g %ss are asked for, %g are there",
-                    needed,
-                    name,
-                    there.get(name, 0),
-                )
-                continue
-            raise UserError(
-                f"train.num_workers={options.num_workers}: needs {needed:g} {name}s, the Ray cluster has "
-                f"{there.get(name, 0):g}: use fewer workers or a larger cluster"
-            )
 
 
 def _cause(error: TrainingFailedError) -> str:

@@ -19,7 +19,7 @@ from ray.tune.integration.ray_train import TuneReportCallback
 from ray.tune.schedulers import ASHAScheduler, FIFOScheduler
 from ray.tune.search.optuna import OptunaSearch
 
-from pipeline.cluster import room_for, start_ray
+from pipeline.cluster import room_for, start_ray, task_options
 from pipeline.command import first_line
 from pipeline.config import RunConfig, TrainConfig
 from pipeline.sweep import SEARCHED, first_points, point_config, rungs
@@ -81,9 +81,7 @@ def train_all(configs: Sequence[RunConfig], parent: str) -> None:
     options = configs[0].train
     with start_ray(cpus=math.ceil(max(1, options.num_workers) * options.cpus_per_worker)):
         room, waiting, running = room_for(options), [*configs], []
-        cpus = 0 if options.num_workers else options.cpus_per_worker
-        gpus = 1 if options.use_gpu and not options.num_workers else 0
-        task = ray.remote(_train_one).options(num_cpus=cpus, num_gpus=gpus, max_retries=0)
+        task = ray.remote(_train_one).options(**task_options(options))
         while waiting or running:
             while waiting and len(running) < room:
                 running.append(task.remote(waiting.pop(0), parent, sys.argv))

@@ -1,14 +1,18 @@
 """Starting Ray: what the environment says, and what it is given."""
 
+import logging
 import os
 import time
 from pathlib import Path
 
 import pytest
+import ray
+from ray._private.services import find_gcs_addresses
 
 from pipeline import cluster
-from pipeline.cluster import start_ray
+from pipeline.cluster import room_for, start_ray, task_options
 from pipeline.command import UserError
+from pipeline.config import TrainConfig
 
 TOKENS = ("RAY_AUTH_TOKEN", "RAY_AUTH_TOKEN_PATH")
 
@@ -25,6 +29,8 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def test_an_address_where_nothing_answers_is_named_at_once(
     address: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    if address == "auto" and find_gcs_addresses():
+        pytest.skip("a Ray cluster runs on this machine already")
     monkeypatch.setenv("RAY_ADDRESS", address)
     begun = time.monotonic()
     with pytest.raises(UserError, match=f"RAY_ADDRESS={address}: no cluster answers there"), start_ray():
@@ -54,3 +60,45 @@ def test_workers_find_this_project_once(monkeypatch: pytest.MonkeyPatch, reposit
     for _ in range(2):
         cluster._let_workers_import_this()
     assert os.environ["PYTHONPATH"] == os.pathsep.join([str(repository), "elsewhere"])
+
+
+def _offers(monkeypatch: pytest.MonkeyPatch, **resources: float) -> None:
+    monkeypatch.setattr(ray, "cluster_resources", lambda: resources)
+
+
+@pytest.mark.parametrize(
+    ("options", "room"),
+    [
+        (TrainConfig(num_workers=0, cpus_per_worker=1), 8),
+        (TrainConfig(num_workers=2, cpus_per_worker=1.5), 2),
+        (TrainConfig(num_workers=1, cpus_per_worker=1, use_gpu=True), 1),
+    ],
+)
+def test_as_many_trainings_at_a_time_as_the_scarcest_resource_is_enough_for(
+    options: TrainConfig, room: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _offers(monkeypatch, CPU=8.0, GPU=1.0)
+    assert room_for(options) == room
+
+
+def test_a_cluster_too_small_is_named_and_one_that_grows_is_waited_for(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    options = TrainConfig(num_workers=3, cpus_per_worker=1, use_gpu=True)
+    _offers(monkeypatch, CPU=2.0)
+    monkeypatch.delenv("HGG_AUTOSCALED", raising=False)
+    with pytest.raises(
+        UserError, match="num_workers=3: needs 3 CPUs, 3 GPUs, the Ray cluster has 2 CPUs, 0 GPUs"
+    ):
+        room_for(options)
+    monkeypatch.setenv("HGG_AUTOSCALED", "1")
+    with caplog.at_level(logging.INFO):
+        assert room_for(options) == 1
+    assert "waiting for machines: 3 CPUs, 3 GPUs are asked for, 2 CPUs, 0 GPUs are there" in caplog.text
+
+
+def test_a_task_holds_nothing_that_its_workers_need() -> None:
+    alone = TrainConfig(num_workers=0, cpus_per_worker=2, use_gpu=True)
+    assert task_options(alone) == {"num_cpus": 2, "num_gpus": 1, "max_retries": 0}
+    waits = TrainConfig(num_workers=2, cpus_per_worker=2, use_gpu=True)
+    assert task_options(waits) == {"num_cpus": 0, "num_gpus": 0, "max_retries": 0}
