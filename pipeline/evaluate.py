@@ -30,11 +30,12 @@ from hgg.skeleton import Skeleton, SkeletonName
 from hgg.targets import Targets
 from pipeline.command import UserError
 from pipeline.encode import to_labels
-from pipeline.found import Found, Portion, Progress
+from pipeline.found import Found, Portion
 from pipeline.grouping_errors import Fates, count_fates
 from pipeline.jpeg import decode_picture
 from pipeline.metrics import Detection
 from pipeline.pictures import Gallery
+from pipeline.progress import Progress
 from pipeline.rows import read_rows
 from pipeline.scoring import load_truth, score
 from pipeline.shard_writer import chunks
@@ -98,7 +99,7 @@ def evaluate_model(
     truth = load_truth(annotations, model.config.skeleton)
     wanted = portions(records, limit, shards)
     predictor = Predictor(model, inference=inference)
-    progress = Progress(sum(portion.images for portion in wanted))
+    progress = Progress("evaluate", sum(portion.images for portion in wanted))
     found = Found()
     for portion in wanted:
         part = find_people(predictor, records, portion, batch_size, groupings, gallery, progress)

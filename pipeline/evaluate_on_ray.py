@@ -8,8 +8,9 @@ from ray.util import ActorPool
 
 from pipeline.cluster import room_for, start_ray, worker_resources
 from pipeline.evaluate_parts import Plan, find_part, load_predictor
-from pipeline.found import Portion, Progress
+from pipeline.found import Portion
 from pipeline.memory import keep_freed_memory
+from pipeline.progress import Progress
 
 
 def find_on_ray(plan: Plan, portions: list[Portion], progress: Progress) -> None:

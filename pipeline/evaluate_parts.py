@@ -18,11 +18,12 @@ from hgg.predictor import Predictor
 from pipeline.config import RunConfig
 from pipeline.evaluate import GROUPINGS, Evaluation, check_known, find_people, people_of, portions, sum_up
 from pipeline.files import write_json
-from pipeline.found import Found, Portion, Progress
+from pipeline.found import Found, Portion
 from pipeline.grouping_errors import Fates
 from pipeline.jpeg import decode_picture
 from pipeline.loop import step_seed
 from pipeline.pictures import Gallery
+from pipeline.progress import Progress
 from pipeline.scoring import load_truth
 from pipeline.settings import described, fingerprint
 from pipeline.shards import data_fingerprint, read_records
@@ -77,7 +78,7 @@ def evaluate_parts(plan: Plan, predictor: Predictor, annotations: Path) -> Evalu
     if len(todo) < len(wanted):
         done = len(wanted) - len(todo)
         log.info("evaluate: going on: %d of %d shards are done", done, len(wanted))
-    progress = Progress(sum(portion.images for portion in todo))
+    progress = Progress("evaluate", sum(portion.images for portion in todo))
     if config.evaluate.num_workers and todo:
         # Imported here so that evaluating in this process needs no Ray.
         from pipeline.evaluate_on_ray import find_on_ray

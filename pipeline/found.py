@@ -1,7 +1,5 @@
-"""What an evaluation keeps of the images it has gone through, and its log lines on the way."""
+"""What an evaluation keeps of the images it has gone through."""
 
-import logging
-import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
@@ -11,10 +9,6 @@ from pipeline.detections import coco_rows
 from pipeline.grouping_errors import Fates
 from pipeline.metrics import Detection
 from pipeline.pictures import crowding
-
-LOG_SECONDS = 10.0
-
-log = logging.getLogger(__name__)
 
 
 class Portion(NamedTuple):
@@ -59,27 +53,3 @@ class Found:
             self.rows.setdefault(grouping, []).extend(rows)
         for grouping, counted in part.fates.items():
             self.fates.setdefault(grouping, {}).update(counted)
-
-
-class Progress:
-    """Log lines with the rate and the time left, as images are done."""
-
-    def __init__(self, total: int) -> None:
-        self.total, self.done = total, 0
-        self.begun = self.logged = time.perf_counter()
-
-    @property
-    def seconds(self) -> float:
-        """Time since the start, never zero."""
-        return max(time.perf_counter() - self.begun, 1e-6)
-
-    def add(self, images: int) -> None:
-        """Count images; a line every so many seconds."""
-        self.done += images
-        if time.perf_counter() - self.logged > LOG_SECONDS:
-            self.logged = time.perf_counter()
-            rate = self.done / self.seconds
-            log.info(
-                "evaluated %d of %d images, %.1f images/s, %.0f s left",
-                *(self.done, self.total, rate, (self.total - self.done) / rate),
-            )

@@ -1,7 +1,5 @@
 """Photographs to people: one JSON file in COCO's annotation format, and one picture an image."""
 
-import logging
-import time
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -21,14 +19,12 @@ from pipeline.explain import explain, read_labels
 from pipeline.files import write_json
 from pipeline.jpeg import decode_picture
 from pipeline.pictures import write_picture
+from pipeline.progress import Progress
 from pipeline.rejects import BadData
 from pipeline.shard_writer import chunks
 
 SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff")
 FOUND, MISSING = 2, 0  # COCO's visibility flags
-LOG_SECONDS = 10.0
-
-log = logging.getLogger(__name__)
 
 
 def find_images(source: Path) -> list[Path]:
@@ -100,7 +96,7 @@ def predict_images(predictor: Predictor, images: list[Path], out: Path, *, batch
     skeleton = predictor.model.config.joints
     entries: list[dict[str, Any]] = []
     people: list[dict[str, Any]] = []
-    begun = logged = time.perf_counter()
+    progress = Progress("predict", len(images))
     for paths in chunks(images, batch_size):
         pictures = [_read(path) for path in paths]
         for path, picture, poses in zip(paths, pictures, predictor.predict(pictures), strict=True):
@@ -109,11 +105,7 @@ def predict_images(predictor: Predictor, images: list[Path], out: Path, *, batch
             )
             entries.append(_image_entry(len(entries) + 1, path, picture))
             people += _annotations(entries[-1]["id"], len(people) + 1, poses)
-        now = time.perf_counter()
-        if now - logged > LOG_SECONDS:
-            logged = now
-            left = (len(images) - len(entries)) * (now - begun) / len(entries)
-            log.info("%d of %d images, %.0f s left", len(entries), len(images), left)
+        progress.add(len(paths))
     found = {"images": entries, "annotations": people, "categories": [_category(skeleton)]}
     write_json(out / "people.json", found)
     return {"images": len(entries), "people": len(people)}

@@ -7,7 +7,6 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import asdict
-from datetime import timedelta
 from functools import partial
 from typing import Any
 
@@ -19,6 +18,7 @@ from ray.data import TaskPoolStrategy
 from pipeline.cluster import start_ray
 from pipeline.command import UserError
 from pipeline.memory import peak_mib
+from pipeline.progress import Progress
 from pipeline.rejects import Rejection, check_limit, list_rejected
 from pipeline.shard_writer import Stage, Task, set_aside, standing_row
 from pipeline.shards import MANIFEST, Manifest, ShardRow, write_manifest
@@ -26,29 +26,6 @@ from pipeline.shards import MANIFEST, Manifest, ShardRow, write_manifest
 REJECTED = "rejected.jsonl"
 
 log = logging.getLogger(__name__)
-
-
-class Progress:
-    """Log lines with the rate and the time left, as shards complete."""
-
-    def __init__(self, title: str, unit: str, total: int) -> None:
-        self.title, self.unit, self.total, self.done = title, unit, total, 0
-        self.begun = time.monotonic()
-
-    @property
-    def seconds(self) -> float:
-        """Time since the start, never zero."""
-        return max(time.monotonic() - self.begun, 1e-6)
-
-    def add(self, units: int) -> None:
-        """Count what a shard held and log."""
-        self.done += units
-        rate = self.done / self.seconds
-        left = timedelta(seconds=round((self.total - self.done) / max(rate, 1e-6)))
-        log.info(
-            "%s: %d of %d %s, %.1f %s/s, %s left",
-            self.title, self.done, self.total, self.unit, rate, self.unit, left,
-        )  # fmt: skip
 
 
 def run_stage(stage: Stage, max_rejected: int, workers: int, ray_running: ExitStack) -> dict[str, Any]:
@@ -65,7 +42,7 @@ def run_stage(stage: Stage, max_rejected: int, workers: int, ray_running: ExitSt
     todo = [task for task in stage.tasks if task.shard not in standing]
     rejected = stage.before.rejected + [r for row in standing.values() for r in row.rejected]
     _check(stage, rejected, max_rejected)
-    progress = Progress(f"{stage.name} {stage.split}", stage.unit, sum(task.units for task in todo))
+    progress = Progress(f"{stage.name} {stage.split}", sum(task.units for task in todo), stage.unit, every=0)
     log.info("%s: %d of %d shards to write", progress.title, len(todo), len(stage.tasks))
     peak = 0.0
     if todo:

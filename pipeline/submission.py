@@ -1,9 +1,7 @@
 """People of images without annotations, as COCO's evaluation server takes them (test-dev2017)."""
 
 import json
-import logging
 import re
-import time
 from pathlib import Path
 from typing import Any, Literal
 
@@ -14,6 +12,7 @@ from pipeline.detections import coco_rows, write_detections
 from pipeline.files import sha256_file
 from pipeline.jpeg import decode_picture
 from pipeline.metrics import Detection
+from pipeline.progress import Progress
 from pipeline.rejects import BadData
 from pipeline.settings import fingerprint
 from pipeline.shard_writer import chunks
@@ -21,9 +20,6 @@ from pipeline.trained import model_file, trained_model
 
 Algorithm = Literal["hgg", "ae"]
 INFO_NAME = re.compile(r"image_info_([\w-]+)\.json")
-LOG_SECONDS = 10.0
-
-log = logging.getLogger(__name__)
 
 
 def predict_submission(config: RunConfig, info: Path, pictures: Path, algorithm: Algorithm) -> dict[str, Any]:
@@ -96,17 +92,12 @@ def _predict(
     predictor: Predictor, images: list[dict[str, Any]], pictures: Path, batch_size: int
 ) -> list[Detection]:
     rows: list[Detection] = []
-    done, begun = 0, time.perf_counter()
-    logged = begun
+    progress = Progress("predict", len(images))
     for batch in chunks(images, batch_size):
         shown = [_decode(pictures / entry["file_name"]) for entry in batch]
         for entry, poses in zip(batch, predictor.predict(shown), strict=True):
             rows += coco_rows(entry["id"], poses)
-        done, now = done + len(batch), time.perf_counter()
-        if now - logged > LOG_SECONDS:
-            logged = now
-            left = (len(images) - done) * (now - begun) / done
-            log.info("%d of %d images, %.0f s left", done, len(images), left)
+        progress.add(len(batch))
     return rows
 
 

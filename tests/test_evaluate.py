@@ -16,6 +16,7 @@ from hgg.poses import Poses
 from hgg.predictor import Predictor
 from hgg.skeleton import NUM_JOINTS
 from pipeline import found as found_module
+from pipeline import progress
 from pipeline.command import UserError
 from pipeline.config import RunConfig
 from pipeline.detections import coco_rows, write_detections
@@ -141,11 +142,11 @@ def test_the_result_file_has_the_same_figures(split: Split, tmp_path: Path) -> N
 def test_progress_is_logged_with_rate_and_time_left(
     split: Split, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr(found_module, "LOG_SECONDS", 0.0)
-    with caplog.at_level(logging.INFO, logger="pipeline.found"):
+    monkeypatch.setattr(progress, "LOG_SECONDS", 0.0)
+    with caplog.at_level(logging.INFO, logger="pipeline.progress"):
         split.evaluate("ae")
     assert [message.split(",")[0] for message in caplog.messages] == [
-        f"evaluated {done} of 5 images" for done in (2, 4, 5)
+        f"evaluate: {done} of 5 images" for done in (2, 4, 5)
     ]
 
 

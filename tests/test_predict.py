@@ -20,7 +20,7 @@ from hgg.poses import Poses
 from hgg.predictor import Predictor
 from hgg.skeleton import NUM_JOINTS
 from hgg.weights import save_model
-from pipeline import predict
+from pipeline import progress
 from pipeline.command import UserError
 from pipeline.jpeg import encode_jpeg
 from pipeline.predict import find_images, predict_images
@@ -108,10 +108,10 @@ def test_photographs_are_read_upright(tmp_path: Path) -> None:
 def test_progress_is_logged(
     folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr(predict, "LOG_SECONDS", 0.0)
-    with caplog.at_level("INFO", logger="pipeline.predict"):
+    monkeypatch.setattr(progress, "LOG_SECONDS", 0.0)
+    with caplog.at_level("INFO", logger="pipeline.progress"):
         predict_images(_Fixed(), find_images(folder), tmp_path / "out", batch_size=2)
-    assert caplog.messages[0].startswith("2 of 3 images, ")
+    assert caplog.messages[0].startswith("predict: 2 of 3 images, ")
 
 
 Command = Callable[..., subprocess.CompletedProcess[str]]
