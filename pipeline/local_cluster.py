@@ -1,9 +1,10 @@
 """A Ray cluster of this project's own on this machine: bounded in time, and ended by its process ids.
 
 A keeper process holds `ray start --head` as its child and ends everything at a signal or when the time is up.
-Every process of the cluster inherits HGG_CLUSTER from it, by which they are found: those of other clusters
-of the machine are never touched. Jobs are taken on loopback; Ray opens its other ports on the machine's
-address, and all of them ask for the token.
+Every process of the cluster inherits HGG_CLUSTER from it, by which they are found, with their children, as
+some of Ray's write a title over their environment: those of other clusters of the machine are never touched.
+Jobs are taken on loopback; Ray opens its other ports on the machine's address, and all of them ask for the
+token.
 """
 
 import json
@@ -24,6 +25,7 @@ import psutil
 from pipeline.cluster import QUIET
 from pipeline.command import REPOSITORY, UserError
 from pipeline.files import write_json, write_text
+from pipeline.settings import ROOT_VARIABLE
 
 MARKER = "HGG_CLUSTER"
 STATE, TOKEN, LOG = "cluster.json", "token", "keeper.log"
@@ -121,16 +123,23 @@ def stop_cluster(folder: Path) -> int:
 
 
 def processes_of(marker: str) -> list[psutil.Process]:
-    """Every process of this machine that was started with HGG_CLUSTER=marker, this one left out."""
-    found = []
+    """Every process of this machine with HGG_CLUSTER=marker, and their children; not this one."""
+    found: dict[int, psutil.Process] = {}
     for process in psutil.process_iter():
         try:
-            ours = process.environ().get(MARKER) == marker and process.status() != psutil.STATUS_ZOMBIE
+            if process.environ().get(MARKER) == marker:
+                found |= {each.pid: each for each in (process, *process.children(recursive=True))}
         except psutil.Error:  # another user's, or gone
             continue
-        if ours and process.pid != os.getpid():
-            found.append(process)
-    return found
+    found.pop(os.getpid(), None)
+    return [process for process in found.values() if _runs(process)]
+
+
+def _runs(process: psutil.Process) -> bool:
+    try:
+        return process.status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False
 
 
 def _known(folder: Path) -> LocalCluster | None:
@@ -154,11 +163,11 @@ def _start_keeper(folder: Path, marker: str, arguments: list[str]) -> "subproces
 
 
 def _keeper_environment(marker: str, token: Path) -> dict[str, str]:
-    """Quiet, protected by the token, and with this environment's `python` first, which jobs are run by."""
+    """Quiet, protected by the token; jobs run by this `python`, their relative paths below this folder."""
     others = {name: value for name, value in os.environ.items() if not name.startswith("RAY_")}
     path = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", os.defpath)])
     ray = {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN_PATH": str(token)}
-    return others | QUIET | ray | {MARKER: marker, "PATH": path}
+    return others | QUIET | ray | {MARKER: marker, "PATH": path, ROOT_VARIABLE: str(Path.cwd())}
 
 
 def _free_ports(count: int) -> list[int]:
