@@ -42,11 +42,7 @@ class Evaluator(COCOeval):
         ignored_G = np.array([left_out[n] for n in last])
         overlap = self.ious[imgId, catId]
         overlap_DG = np.reshape(overlap, (len(overlap), len(people)))[:, last]
-        person_TD, gt_TG = self._match(overlap_DG, people, found, ignored_G)
-        matched_TD = person_TD >= 0
-        ids_G = np.array([each["id"] for each in people] or [0])
-        dt_TD = np.where(matched_TD, ids_G[person_TD], 0.0)
-        ignored_TD = matched_TD & (np.append(ignored_G, 0)[person_TD] > 0)
+        dt_TD, ignored_TD, gt_TG = self._match(overlap_DG, people, found, ignored_G)
         outside_D = np.array([_outside(each["area"], aRng) for each in found], dtype=bool)
         return {
             "image_id": imgId,
@@ -64,15 +60,17 @@ class Evaluator(COCOeval):
 
     def _match(
         self, overlap_DG: np.ndarray, people: list[Row], found: list[Row], ignored_G: np.ndarray
-    ) -> tuple[np.ndarray, np.ndarray]:
-        """The person whom each detection takes, [T, D], -1 for none; and the detection's id, [T, G].
+    ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Ids of whom each detection takes, 0 for none; whether they do not count; who takes each person.
 
-        Detections come in turn, and take the free person whom they overlap most, of equal ones the last, one
-        who does not count only where no other is left. Crowds stay free.
+        Shapes [T, D], [T, D] and [T, G]. Detections come in turn, and take the free person whom they overlap
+        most, of equal ones the last, one who does not count only where no other is left. Crowds stay free.
         """
         least_T1 = np.minimum(self.params.iouThrs, BELOW_ONE)[:, None]
-        person_TD = np.full((len(least_T1), len(found)), -1)
+        dt_TD = np.zeros((len(least_T1), len(found)))
+        ignored_TD = np.zeros_like(dt_TD, dtype=bool)
         gt_TG = np.zeros((len(least_T1), len(people)))
+        ids_G = np.array([each["id"] for each in people])
         crowd_G = np.array([bool(each["iscrowd"]) for each in people])
         for n, overlap_G in enumerate(overlap_DG):
             fits_TG = (overlap_G >= least_T1) & ((gt_TG == 0) | crowd_G)
@@ -82,9 +80,11 @@ class Evaluator(COCOeval):
             fits_TG = np.where(counts_TG.any(axis=1, keepdims=True), counts_TG, fits_TG)
             best_T = len(people) - 1 - np.where(fits_TG, overlap_G, -1)[:, ::-1].argmax(axis=1)
             taken_T = fits_TG.any(axis=1)
-            person_TD[taken_T, n] = best_T[taken_T]
-            gt_TG[taken_T, best_T[taken_T]] = found[n]["id"]
-        return person_TD, gt_TG
+            best = best_T[taken_T]
+            dt_TD[taken_T, n] = ids_G[best]
+            ignored_TD[taken_T, n] = ignored_G[best]
+            gt_TG[taken_T, best] = found[n]["id"]
+        return dt_TD, ignored_TD, gt_TG
 
 
 def _by_score(found: list[Row], most: int) -> np.ndarray:
