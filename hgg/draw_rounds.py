@@ -44,7 +44,9 @@ def draw_strip(
     points_N2 = (points_N2 + 0.5) * zoom - 0.5
     member = steps[-1].member if steps else [*range(len(nodes))]
     colour_of = _colours(member)
-    panels = [(f"{len(nodes)} candidates", _draw_nodes(_dimmed(small), points_N2, [GREY] * len(nodes)))]
+    panels = [
+        (_counted(len(nodes), "candidate"), _draw_nodes(_dimmed(small), points_N2, [GREY] * len(nodes)))
+    ]
     lines: list[tuple[int, int]] = []
     before = [*range(len(nodes))]
     for number, step in enumerate(steps, start=1):
@@ -55,7 +57,8 @@ def draw_strip(
         new = _merges(step, before, points_N2)
         for first, second in new:
             _line(canvas, points_N2[first], points_N2[second], colours[first], dashed=True)
-        panels.append((f"round {number}: {len(new)} merges", _draw_nodes(canvas, points_N2, colours)))
+        title = f"round {number}: {_counted(len(new), 'merge')}"
+        panels.append((title, _draw_nodes(canvas, points_N2, colours)))
         lines += new
         before = step.member
     chosen = [_person_colour(row, member, colour_of) for row in sources(poses, [*nodes])]
@@ -82,6 +85,11 @@ def _person_colour(row_J: np.ndarray, member: Sequence[int], colour_of: dict[int
     """A person's colour; those of one candidate alone share one that no macro-node has."""
     found = row_J[row_J >= 0]
     return colour_of.get(member[found[0]], len(colour_of)) if len(found) else len(colour_of)
+
+
+def _counted(number: int, what: str) -> str:
+    """`1 merge`, `2 merges`."""
+    return f"{number} {what}" if number == 1 else f"{number} {what}s"
 
 
 def _merges(step: Step, before: Sequence[int], points_N2: np.ndarray) -> list[tuple[int, int]]:
