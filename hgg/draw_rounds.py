@@ -89,7 +89,7 @@ def _person_colour(row_J: np.ndarray, member: Sequence[int], colour_of: dict[int
 
 def _counted(number: int, what: str) -> str:
     """`1 merge`, `2 merges`."""
-    return f"{number} {what}" if number == 1 else f"{number} {what}s"
+    return f"{number} {what}{'s' * (number != 1)}"
 
 
 def _merges(step: Step, before: Sequence[int], points_N2: np.ndarray) -> list[tuple[int, int]]:
