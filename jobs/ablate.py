@@ -8,8 +8,9 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from pipeline.command import UserError, run_job
+from pipeline.command import run_job
 from pipeline.config import RunConfig
+from pipeline.errors import UserError
 
 log = logging.getLogger("jobs.ablate")
 

@@ -11,8 +11,10 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from pipeline.command import UserError, provenance, run_job, write_results
+from pipeline.command import run_job
 from pipeline.config import RunConfig
+from pipeline.errors import UserError
+from pipeline.provenance import provenance, write_results
 
 log = logging.getLogger("jobs.benchmark")
 

@@ -7,8 +7,9 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from pipeline.command import UserError, run_job
+from pipeline.command import run_job
 from pipeline.config import RunConfig
+from pipeline.errors import UserError
 
 
 def main(config: RunConfig, arguments: argparse.Namespace) -> dict[str, Any]:

@@ -10,9 +10,10 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from pipeline.command import REPOSITORY, UserError
 from pipeline.config import RunConfig
+from pipeline.errors import UserError
 from pipeline.files import sha256_file
+from pipeline.provenance import REPOSITORY
 from pipeline.settings import described, fingerprint, load_config
 from pipeline.shards import data_fingerprint
 from pipeline.task import plan_task

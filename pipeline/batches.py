@@ -11,7 +11,7 @@ import pyarrow as pa
 from torch.utils.data import IterableDataset, get_worker_info
 
 from pipeline.collate import Batch, collate
-from pipeline.command import UserError
+from pipeline.errors import UserError
 from pipeline.order import Order
 from pipeline.rows import open_parquet
 from pipeline.shards import held_out_shards, samples_manifest

@@ -8,10 +8,10 @@ from typing import Any
 from hgg.model import HGG
 from hgg.skeleton import SkeletonName
 from hgg.weights import load_model, save_model
-from pipeline.command import UserError
 from pipeline.config import RunConfig
 from pipeline.detections import FIGURES, TITLES
 from pipeline.diagnosis import COLUMNS
+from pipeline.errors import UserError
 from pipeline.files import atomic_path, sha256_file, write_text
 from pipeline.trained import model_file
 

@@ -15,7 +15,7 @@ import torch
 
 from hgg.config import ModelConfig
 from hgg.weights import check_architecture, read_safely
-from pipeline.command import UserError
+from pipeline.errors import UserError
 from pipeline.files import atomic_path, write_json
 from pipeline.loop import Progress, Training
 

@@ -8,8 +8,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from pipeline.command import UserError
 from pipeline.config import TrainConfig
+from pipeline.errors import UserError
 
 CONNECT_SECONDS = 10
 TOKEN_FILE = Path(".ray") / "auth_token"  # where Ray keeps a user's token, under the home folder

@@ -5,7 +5,8 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from pipeline.command import UserError, first_line, run_command
+from pipeline.command import run_command
+from pipeline.errors import UserError, first_line
 
 FOLDER = Path("runs/cluster")
 

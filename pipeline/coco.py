@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 
 from hgg.skeleton import NUM_JOINTS
 from pipeline.annotations import FIELDS, is_person
-from pipeline.command import UserError
+from pipeline.errors import UserError
 from pipeline.rejects import Rejection
 
 KEPT = ("id", "iscrowd", *FIELDS)

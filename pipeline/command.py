@@ -5,14 +5,9 @@ Exit codes: 0 done, 1 failed, 2 bad input, 130 stopped by Ctrl-C.
 
 import argparse
 import errno
-import importlib.metadata
 import json
 import logging
-import os
-import platform
 import re
-import shlex
-import subprocess
 import sys
 import traceback
 from collections.abc import Callable
@@ -20,19 +15,12 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from pipeline.config import RunConfig
-from pipeline.files import write_json
+from pipeline.errors import UserError, first_line
 
-REPOSITORY = Path(__file__).resolve().parent.parent
-VERSIONS_OF = ("torch", "ray", "mlflow")
 DONE, FAILED, BAD_INPUT, STOPPED = 0, 1, 2, 130
-GIT_SECONDS = 20
 FULL_DISK = re.compile(rf"\[Errno {errno.ENOSPC}\][^:\n]*(: '(?P<path>[^'\n]*)')?")
 
 Main = Callable[[RunConfig, argparse.Namespace], dict[str, Any]]
-
-
-class UserError(Exception):
-    """A mistake in what the user gave; its text says what, which value, what is allowed, what to do next."""
 
 
 class _Parser(argparse.ArgumentParser):
@@ -116,22 +104,6 @@ def _outside(error: BaseException | None) -> str | None:
     return None
 
 
-def first_line(error: BaseException) -> str:
-    """What an error says, in one line; its name where it says nothing."""
-    return (str(error).strip().splitlines() or [type(error).__name__])[0]
-
-
-def write_results(folder: Path, results: dict[str, Any]) -> None:
-    """Write `results.json` of a stage into `folder`."""
-    write_json(folder / "results.json", results)
-
-
-def provenance() -> dict[str, str]:
-    """Where a result comes from: command line, commit and versions, without importing what it names."""
-    versions = {"python": platform.python_version()} | {name: _version(name) for name in VERSIONS_OF}
-    return {"command": "python " + shlex.join(sys.argv), "commit": _commit()} | versions
-
-
 def _run(main: Main, arguments: argparse.Namespace) -> int:
     # Imported here so that --help answers at once.
     from pipeline.settings import load_config, print_config
@@ -177,36 +149,3 @@ def _set_up_logging() -> None:
     logging.basicConfig(level=logging.WARNING, handlers=[handler], force=True)
     for ours in ("hgg", "pipeline", "jobs"):
         logging.getLogger(ours).setLevel(logging.INFO)
-
-
-def _version(package: str) -> str:
-    try:
-        return importlib.metadata.version(package)
-    except importlib.metadata.PackageNotFoundError:
-        return "absent"
-
-
-def _commit() -> str:
-    """The commit of this code, with `+changes` where tracked files differ from it, or `unknown`.
-
-    A submitted job runs in a copy without history; whoever sent it may name the commit in HGG_COMMIT.
-    """
-    if not (REPOSITORY / ".git").exists():
-        return os.environ.get("HGG_COMMIT", "unknown")
-    try:
-        commit = _git("rev-parse", "HEAD")
-        changed = _git("status", "--porcelain", "--untracked-files=no")
-    except (OSError, subprocess.SubprocessError):
-        return "unknown"
-    return commit + ("+changes" if changed else "")
-
-
-def _git(*arguments: str) -> str:
-    finished = subprocess.run(
-        ["git", "-C", str(REPOSITORY), *arguments],
-        capture_output=True,
-        text=True,
-        check=True,
-        timeout=GIT_SECONDS,
-    )
-    return finished.stdout.strip()

@@ -14,9 +14,10 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, NamedTuple
 
-from pipeline.command import REPOSITORY, UserError, first_line
 from pipeline.config import RunConfig
+from pipeline.errors import UserError, first_line
 from pipeline.layout import check_layout
+from pipeline.provenance import REPOSITORY
 from pipeline.samples import plan_samples
 from pipeline.shards import MANIFEST, samples_manifest, stage_folder
 from pipeline.store import in_store

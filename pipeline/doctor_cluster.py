@@ -10,9 +10,9 @@ import ray
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from pipeline.cluster import cluster_grows, start_ray, worker_resources
-from pipeline.command import UserError
 from pipeline.config import RunConfig
 from pipeline.doctor import Finding, existing_parent, write_probe
+from pipeline.errors import UserError
 
 NODE_SECONDS = 60.0
 

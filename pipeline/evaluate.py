@@ -28,8 +28,8 @@ from hgg.predictor import Detections, Predictor
 from hgg.skeleton import COCO as COCO_JOINTS
 from hgg.skeleton import Skeleton, SkeletonName
 from hgg.targets import Targets
-from pipeline.command import UserError
 from pipeline.encode import to_labels
+from pipeline.errors import UserError
 from pipeline.found import Found, Portion
 from pipeline.grouping_errors import Fates, count_fates
 from pipeline.jpeg import decode_picture

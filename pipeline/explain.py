@@ -22,7 +22,7 @@ from hgg.predictor import Detections, Predictor, evaluating
 from hgg.skeleton import Skeleton
 from pipeline.annotations import DIALECTS, people_and_ignored
 from pipeline.coco import CocoImage, read_coco
-from pipeline.command import UserError
+from pipeline.errors import UserError
 from pipeline.evaluate import true_people
 from pipeline.files import write_text
 from pipeline.jpeg import encode_jpeg

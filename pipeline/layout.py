@@ -3,8 +3,8 @@
 from pathlib import Path
 from typing import NamedTuple
 
-from pipeline.command import UserError
 from pipeline.config import DataConfig, DataFormat
+from pipeline.errors import UserError
 
 
 class Layout(NamedTuple):

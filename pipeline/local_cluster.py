@@ -23,8 +23,9 @@ from typing import NamedTuple
 import psutil
 
 from pipeline.cluster import QUIET
-from pipeline.command import REPOSITORY, UserError
+from pipeline.errors import UserError
 from pipeline.files import write_json, write_text
+from pipeline.provenance import REPOSITORY
 from pipeline.settings import ROOT_VARIABLE
 
 MARKER = "HGG_CLUSTER"

@@ -13,8 +13,8 @@ from hgg.poses import Poses
 from hgg.predictor import Predictor
 from hgg.skeleton import Skeleton
 from pipeline.coco import CocoImage
-from pipeline.command import UserError
 from pipeline.detections import PERSON
+from pipeline.errors import UserError
 from pipeline.explain import explain, read_labels
 from pipeline.files import write_json
 from pipeline.jpeg import decode_picture

@@ -9,8 +9,8 @@ from typing import Any
 
 from pipeline.annotations import COCO_DIALECT, DIALECTS, Dialect, people_and_ignored
 from pipeline.coco import CocoImage, read_coco
-from pipeline.command import UserError
 from pipeline.config import RunConfig
+from pipeline.errors import UserError
 from pipeline.jpeg import decode_picture
 from pipeline.layout import annotation_file, image_folder
 from pipeline.rejects import BadData, Rejection

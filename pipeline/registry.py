@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from pipeline.card import card_text, results_of
-from pipeline.command import UserError, first_line
 from pipeline.config import RunConfig
+from pipeline.errors import UserError, first_line
 from pipeline.files import atomic_path, write_text
 from pipeline.settings import REGISTERED
 from pipeline.tracking import Tracked, track

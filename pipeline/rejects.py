@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import NamedTuple
 
-from pipeline.command import UserError
+from pipeline.errors import UserError
 from pipeline.files import write_text
 
 FREQUENT = 3  # reasons named in the message when too many images are bad

@@ -16,8 +16,8 @@ import torch
 from pipeline.ablation import FOLDER, Row, Trial, finished_trials, plan_trials
 from pipeline.ablation_table import write_tables
 from pipeline.cluster import room_for, start_ray, task_options
-from pipeline.command import provenance, write_results
 from pipeline.config import RunConfig
+from pipeline.provenance import provenance, write_results
 from pipeline.report import read_history
 from pipeline.run_evaluate import run_evaluation
 from pipeline.run_stage import run_stage

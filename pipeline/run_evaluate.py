@@ -6,10 +6,10 @@ from pathlib import Path
 from typing import Any
 
 from hgg.predictor import Predictor
-from pipeline.command import UserError, provenance, write_results
 from pipeline.config import RunConfig
 from pipeline.detections import write_detections
 from pipeline.diagnosis import diagnose, diagnosis_rows, diagnosis_table, sum_fates
+from pipeline.errors import UserError
 from pipeline.evaluate import Evaluation
 from pipeline.evaluate_parts import evaluate_parts, gallery_of, load_predictor, plan_evaluation, remove_parts
 from pipeline.files import sha256_file, write_text
@@ -17,6 +17,7 @@ from pipeline.grouping_errors import fate_table
 from pipeline.jpeg import decode_picture
 from pipeline.layout import annotation_file
 from pipeline.memory import keep_freed_memory
+from pipeline.provenance import provenance, write_results
 from pipeline.runtime import draw_runtime, measure_runtime
 from pipeline.settings import fingerprint, print_config
 from pipeline.shards import data_fingerprint, read_records, stage_folder

@@ -2,11 +2,11 @@
 
 from typing import Any
 
-from pipeline.command import provenance, write_results
 from pipeline.config import RunConfig
 from pipeline.doctor import check_start
 from pipeline.files import write_text
 from pipeline.preprocess import preprocess
+from pipeline.provenance import provenance, write_results
 from pipeline.settings import fingerprint, print_config
 from pipeline.shards import stage_folder
 from pipeline.stage import REJECTED

@@ -8,12 +8,13 @@ from typing import Any
 import torch
 
 from pipeline.checkpoint import FolderCheckpoints, ScoredCheckpoints
-from pipeline.command import UserError, provenance, write_results
 from pipeline.config import RunConfig
 from pipeline.doctor import check_start
+from pipeline.errors import UserError
 from pipeline.files import write_text
 from pipeline.follow import Follower, following
 from pipeline.memory import peak_mib
+from pipeline.provenance import provenance, write_results
 from pipeline.report import read_history
 from pipeline.settings import print_config
 from pipeline.task import StageName, Task, claim_folder, finished_results, plan_task

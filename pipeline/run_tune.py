@@ -5,10 +5,11 @@ import logging
 from contextlib import suppress
 from typing import Any
 
-from pipeline.command import UserError, provenance, write_results
 from pipeline.config import RunConfig
 from pipeline.doctor import check_start
+from pipeline.errors import UserError
 from pipeline.files import write_text
+from pipeline.provenance import provenance, write_results
 from pipeline.settings import print_config
 from pipeline.sweep import (
     FOLDER,

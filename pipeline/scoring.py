@@ -6,7 +6,7 @@ from pathlib import Path
 from pycocotools.coco import COCO
 
 from hgg.skeleton import SkeletonName
-from pipeline.command import UserError
+from pipeline.errors import UserError
 from pipeline.metrics import Detection, coco_metrics, load_annotations
 from pipeline.metrics_crowdpose import crowdpose_metrics, with_areas
 

@@ -18,9 +18,9 @@ from omegaconf.errors import OmegaConfBaseException
 from pydantic import BaseModel
 
 from hgg.config import Settings
-from pipeline.command import UserError
 from pipeline.config import RunConfig
 from pipeline.config_tune import TuneConfig
+from pipeline.errors import UserError
 from pipeline.mistakes import Mistake, check, flat
 from pipeline.store import as_path, in_store
 

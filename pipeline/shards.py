@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
-from pipeline.command import UserError
+from pipeline.errors import UserError
 from pipeline.files import write_json
 from pipeline.rejects import Rejection, by_reason
 from pipeline.rows import read_rows

@@ -16,7 +16,7 @@ import ray
 from ray.data import TaskPoolStrategy
 
 from pipeline.cluster import start_ray
-from pipeline.command import UserError
+from pipeline.errors import UserError
 from pipeline.memory import peak_mib
 from pipeline.progress import Progress
 from pipeline.rejects import Rejection, check_limit, list_rejected

@@ -6,13 +6,14 @@ from pathlib import Path
 from typing import Any, Literal
 
 from hgg.predictor import Predictor
-from pipeline.command import UserError, provenance, write_results
 from pipeline.config import RunConfig
 from pipeline.detections import coco_rows, write_detections
+from pipeline.errors import UserError
 from pipeline.files import sha256_file
 from pipeline.jpeg import decode_picture
 from pipeline.metrics import Detection
 from pipeline.progress import Progress
+from pipeline.provenance import provenance, write_results
 from pipeline.rejects import BadData
 from pipeline.settings import fingerprint
 from pipeline.shard_writer import chunks

@@ -11,7 +11,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pipeline.cluster import QUIET
-from pipeline.command import REPOSITORY, UserError, first_line, provenance
+from pipeline.errors import UserError, first_line
+from pipeline.provenance import REPOSITORY, provenance
 from pipeline.settings import ROOT_VARIABLE
 
 if TYPE_CHECKING:

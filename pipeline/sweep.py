@@ -5,8 +5,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from hgg.config import LossConfig
-from pipeline.command import UserError
 from pipeline.config import RunConfig
+from pipeline.errors import UserError
 from pipeline.settings import described, fingerprint
 from pipeline.shards import records_manifest, stage_folder
 from pipeline.task import Task, plan_task

@@ -20,8 +20,8 @@ import cv2
 import numpy as np
 
 from hgg.skeleton import JOINTS, LIMBS
-from pipeline.command import UserError
 from pipeline.config import SyntheticConfig
+from pipeline.errors import UserError
 from pipeline.files import atomic_path, write_json
 from pipeline.synthetic_scenes import draw_scene
 

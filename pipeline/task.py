@@ -6,8 +6,8 @@ from typing import Any, Literal, NamedTuple
 
 import torch
 
-from pipeline.command import UserError
 from pipeline.config import RunConfig, StageConfig
+from pipeline.errors import UserError
 from pipeline.files import sha256_file, write_json
 from pipeline.layout import annotation_file
 from pipeline.settings import described, fingerprint

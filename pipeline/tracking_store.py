@@ -12,8 +12,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from pipeline.command import UserError, first_line
 from pipeline.config import RunConfig
+from pipeline.errors import UserError, first_line
 from pipeline.store import in_store
 
 if TYPE_CHECKING:

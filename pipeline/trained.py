@@ -8,8 +8,8 @@ import torch
 from hgg.config import ModelConfig
 from hgg.model import HGG
 from hgg.weights import load_model
-from pipeline.command import UserError
 from pipeline.config import RunConfig
+from pipeline.errors import UserError
 from pipeline.settings import REGISTERED
 
 log = logging.getLogger(__name__)

@@ -21,7 +21,7 @@ from ray.train.v2.torch.torch_trainer import TorchTrainer
 
 from pipeline.checkpoint import write_checkpoint
 from pipeline.cluster import room_for, start_ray, worker_resources
-from pipeline.command import UserError
+from pipeline.errors import UserError
 from pipeline.loop import NotFiniteError, Training
 from pipeline.store import SCHEME, file_system, in_store, stored
 from pipeline.task import Task

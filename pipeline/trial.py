@@ -3,11 +3,11 @@
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Literal, NamedTuple
 
-from pipeline.command import provenance, write_results
 from pipeline.config import RunConfig
 from pipeline.files import write_text
 from pipeline.follow import following
 from pipeline.loop import NotFiniteError, Row
+from pipeline.provenance import provenance, write_results
 from pipeline.report import read_history
 from pipeline.run_stage import train_task
 from pipeline.settings import print_config

@@ -20,8 +20,8 @@ from ray.tune.schedulers import ASHAScheduler, FIFOScheduler
 from ray.tune.search.optuna import OptunaSearch
 
 from pipeline.cluster import room_for, start_ray, task_options
-from pipeline.command import first_line
 from pipeline.config import RunConfig, TrainConfig
+from pipeline.errors import first_line
 from pipeline.sweep import SEARCHED, first_points, point_config, rungs
 from pipeline.trainer import ray_storage
 from pipeline.trial import Trial, read_trial, run_trial

@@ -16,7 +16,7 @@ from hgg.objective import Objective
 from hgg.weights import load_network, save_model
 from pipeline.batches import SampleReader
 from pipeline.checkpoint import Checkpoints, restore_checkpoint
-from pipeline.command import UserError
+from pipeline.errors import UserError
 from pipeline.evaluate import Grouping, evaluate_model
 from pipeline.files import atomic_path
 from pipeline.loader import training_batches

@@ -11,8 +11,8 @@ from hgg.model import HGG
 from hgg.weights import save_model
 from pipeline.ablation import Row, choose_rows, find_rows, finished_trials, plan_trials, read_row
 from pipeline.ablation_table import METRICS, write_tables
-from pipeline.command import UserError
 from pipeline.config import RunConfig
+from pipeline.errors import UserError
 from pipeline.files import write_json
 from pipeline.mistakes import flat
 from pipeline.settings import load_config, print_config

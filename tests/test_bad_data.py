@@ -11,8 +11,8 @@ import torch
 from PIL import Image
 
 from pipeline.checkpoint import FolderCheckpoints
-from pipeline.command import UserError
 from pipeline.config import DataConfig, RunConfig
+from pipeline.errors import UserError
 from pipeline.jpeg import decode_picture
 from pipeline.records import plan_records
 from pipeline.rejects import check_limit

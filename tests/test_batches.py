@@ -10,7 +10,7 @@ import torch
 from pipeline import collate
 from pipeline.batches import SampleReader, read_in_order
 from pipeline.collate import Batch
-from pipeline.command import UserError
+from pipeline.errors import UserError
 from pipeline.order import WINDOW, Order, sample_key
 from pipeline.rows import unpack_mask
 from sample_cases import CELLS, INPUT, assert_equal, sample_row, write_samples

@@ -11,8 +11,8 @@ import pytest
 from evaluation_cases import make_records, make_samples
 from hgg.model import HGG
 from hgg.weights import save_model
-from pipeline.command import UserError
 from pipeline.config import RunConfig
+from pipeline.errors import UserError
 from pipeline.synthetic import make_dataset
 
 FIGURES = ("views_per_second", "samples_per_second", "pretrain_images_per_second", "joint_images_per_second")

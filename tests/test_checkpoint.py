@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from pipeline.checkpoint import FolderCheckpoints, restore_checkpoint, write_checkpoint
-from pipeline.command import UserError
+from pipeline.errors import UserError
 from tests.training_cases import MODEL, batches, make_training, run, same_weights
 
 HALF = 3  # of the six steps, and one step into a log line

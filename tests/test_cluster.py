@@ -11,8 +11,8 @@ from ray._private.services import find_gcs_addresses
 
 from pipeline import cluster
 from pipeline.cluster import room_for, start_ray, task_options
-from pipeline.command import UserError
 from pipeline.config import TrainConfig
+from pipeline.errors import UserError
 
 TOKENS = ("RAY_AUTH_TOKEN", "RAY_AUTH_TOKEN_PATH")
 

@@ -8,7 +8,7 @@ import pytest
 
 from hgg.skeleton import NUM_JOINTS
 from pipeline.coco import read_coco
-from pipeline.command import UserError
+from pipeline.errors import UserError
 from pipeline.rejects import by_reason
 from tiny_coco import PERSON, TinyCoco
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.command import provenance, write_results
+from pipeline.provenance import provenance, write_results
 
 JOB = """
 import logging, sys, time
@@ -172,7 +172,7 @@ def test_provenance_names_command_commit_and_versions(monkeypatch: pytest.Monkey
 
 
 def test_commit_of_a_clean_and_of_a_changed_tree(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("pipeline.command.REPOSITORY", tmp_path)
+    monkeypatch.setattr("pipeline.provenance.REPOSITORY", tmp_path)
     assert provenance()["commit"] == "unknown"
     git = ["git", "-C", str(tmp_path), "-c", "user.name=a", "-c", "user.email=a@example.org"]
     (tmp_path / "a.txt").write_text("one")

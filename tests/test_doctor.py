@@ -11,7 +11,6 @@ import pytest
 
 from evaluation_cases import make_samples
 from pipeline import doctor
-from pipeline.command import UserError
 from pipeline.config import RunConfig
 from pipeline.doctor import (
     Finding,
@@ -22,6 +21,7 @@ from pipeline.doctor import (
     check_packages,
     check_start,
 )
+from pipeline.errors import UserError
 from pipeline.settings import load_config
 from tests.training_cases import tiny_run
 

@@ -17,9 +17,9 @@ from hgg.predictor import Predictor
 from hgg.skeleton import NUM_JOINTS
 from pipeline import found as found_module
 from pipeline import progress
-from pipeline.command import UserError
 from pipeline.config import RunConfig
 from pipeline.detections import coco_rows, write_detections
+from pipeline.errors import UserError
 from pipeline.evaluate import GROUPINGS, Evaluation, Grouping, evaluate_model, true_people
 from pipeline.jpeg import decode_picture
 from pipeline.metrics import Detection, coco_metrics

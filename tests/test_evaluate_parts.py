@@ -11,8 +11,8 @@ import torch
 
 from hgg.weights import load_model, save_model
 from pipeline import evaluate_parts as parts
-from pipeline.command import UserError
 from pipeline.config import RunConfig
+from pipeline.errors import UserError
 from pipeline.evaluate import Evaluation, evaluate_model
 from pipeline.evaluate_parts import Plan, plan_evaluation
 from pipeline.files import sha256_file

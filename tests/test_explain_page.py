@@ -16,7 +16,7 @@ from hgg.predictor import Predictor
 from hgg.skeleton import JOINTS
 from pipeline.annotations import FIELDS
 from pipeline.coco import CocoImage
-from pipeline.command import UserError
+from pipeline.errors import UserError
 from pipeline.explain import explain
 from pipeline.jpeg import encode_jpeg
 from pipeline.predict import explainable

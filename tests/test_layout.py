@@ -5,8 +5,8 @@ from typing import Any
 
 import pytest
 
-from pipeline.command import UserError
 from pipeline.config import DataConfig
+from pipeline.errors import UserError
 from pipeline.layout import annotation_file, check_layout, image_folder
 from tiny_coco import TinyCoco
 

@@ -14,9 +14,9 @@ from hgg.model import HGG
 from hgg.skeleton import CROWDPOSE
 from hgg.weights import load_model, save_model
 from pipeline.checkpoint import FolderCheckpoints
-from pipeline.command import UserError
 from pipeline.config import RunConfig
 from pipeline.diagnosis import diagnose
+from pipeline.errors import UserError
 from pipeline.evaluate import evaluate_model
 from pipeline.jpeg import encode_jpeg
 from pipeline.layout import annotation_file

@@ -21,7 +21,7 @@ from hgg.predictor import Predictor
 from hgg.skeleton import NUM_JOINTS
 from hgg.weights import save_model
 from pipeline import progress
-from pipeline.command import UserError
+from pipeline.errors import UserError
 from pipeline.jpeg import encode_jpeg
 from pipeline.predict import find_images, predict_images
 

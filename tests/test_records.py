@@ -7,8 +7,8 @@ from typing import Any
 import pyarrow.parquet as pq
 import pytest
 
-from pipeline.command import UserError
 from pipeline.config import DataConfig, RunConfig
+from pipeline.errors import UserError
 from pipeline.records import plan_records
 from pipeline.rejects import Rejection, by_reason, check_limit
 from pipeline.rows import RECORD_SCHEMA, read_metadata

@@ -12,8 +12,8 @@ import torch
 
 from evaluation_cases import make_records, save_untrained, write_coco
 from hgg.weights import load_model
-from pipeline.command import UserError
 from pipeline.config import RunConfig
+from pipeline.errors import UserError
 from pipeline.files import write_json
 from pipeline.registry import CHALLENGER, CHAMPION, Version, champion, fetch, judge, register, settle
 from pipeline.run_evaluate import run_evaluation

@@ -9,8 +9,8 @@ import pytest
 import yaml
 
 from evaluation_cases import make_records, save_untrained, write_coco
-from pipeline.command import UserError
 from pipeline.config import RunConfig
+from pipeline.errors import UserError
 from pipeline.metrics import METRICS, coco_metrics
 from pipeline.run_evaluate import run_evaluation
 

@@ -9,9 +9,9 @@ import pytest
 
 from hgg.config import NetworkConfig
 from hgg.skeleton import NUM_JOINTS
-from pipeline.command import UserError
 from pipeline.config import DataConfig, RunConfig
 from pipeline.encode import encode_view, view_rng
+from pipeline.errors import UserError
 from pipeline.records import plan_records
 from pipeline.rows import SAMPLE_SCHEMA, read_metadata
 from pipeline.samples import plan_samples

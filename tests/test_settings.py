@@ -7,8 +7,8 @@ import pytest
 from omegaconf import OmegaConf
 
 from hgg.config import NetworkConfig
-from pipeline.command import UserError
 from pipeline.config import RunConfig
+from pipeline.errors import UserError
 from pipeline.settings import changed, fingerprint, load_config, print_config
 
 CONF = Path(__file__).resolve().parent.parent / "conf"

@@ -9,7 +9,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from pipeline.command import UserError
+from pipeline.errors import UserError
 from pipeline.files import sha256_file
 from pipeline.rejects import Rejection
 from pipeline.rows import pack_mask, read_metadata, read_rows, unpack_mask, with_metadata

@@ -15,8 +15,8 @@ import pytest
 import torch
 
 from hgg.weights import read_safely
-from pipeline.command import UserError
 from pipeline.config import RunConfig
+from pipeline.errors import UserError
 from pipeline.files import atomic_path, sha256_file, write_json, write_text
 from pipeline.rows import read_rows
 from pipeline.settings import load_config, print_config

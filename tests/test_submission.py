@@ -7,8 +7,8 @@ import pytest
 from pycocotools.coco import COCO
 
 from evaluation_cases import save_untrained, write_coco
-from pipeline.command import UserError
 from pipeline.config import RunConfig
+from pipeline.errors import UserError
 from pipeline.submission import predict_submission
 
 NETWORK = {"input_size": 64, "stacks": 1, "channels": 8, "increase": 0, "depth": 1, "visual_dim": 4}

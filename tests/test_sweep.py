@@ -11,8 +11,8 @@ import yaml
 from hgg.model import HGG
 from hgg.weights import save_model
 from pipeline.batches import SampleReader
-from pipeline.command import UserError
 from pipeline.config import RunConfig
+from pipeline.errors import UserError
 from pipeline.loop import NotFiniteError
 from pipeline.report import read_history
 from pipeline.settings import fingerprint, load_config

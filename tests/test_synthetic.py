@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 
 from hgg.skeleton import JOINTS
-from pipeline.command import UserError
 from pipeline.config import SyntheticConfig
+from pipeline.errors import UserError
 from pipeline.files import sha256_file
 from pipeline.metrics import coco_metrics, load_annotations
 from pipeline.synthetic import make_dataset

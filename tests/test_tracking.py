@@ -18,8 +18,8 @@ from hgg.config import GroupingConfig
 from hgg.model import HGG
 from hgg.predictor import Predictor
 from hgg.weights import load_model, save_model
-from pipeline.command import UserError
 from pipeline.config import RunConfig, TrackingConfig
+from pipeline.errors import UserError
 from pipeline.follow import Follower
 from pipeline.report import COLUMNS, add_to_history, begin_history
 from pipeline.tracking import SERVED_NEEDS, served_needs, track

@@ -7,9 +7,10 @@ import torch
 
 from hgg.weights import load_model
 from pipeline.checkpoint import FolderCheckpoints
-from pipeline.command import UserError, write_results
 from pipeline.config import RunConfig
+from pipeline.errors import UserError
 from pipeline.loop import Training
+from pipeline.provenance import write_results
 from pipeline.report import read_history
 from pipeline.task import Task, check_bf16, claim_folder, finished_results, plan_task
 from pipeline.worker import run_worker
