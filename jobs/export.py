@@ -15,7 +15,7 @@ from pipeline.errors import UserError
 def main(config: RunConfig, arguments: argparse.Namespace) -> dict[str, Any]:
     """Write the file and its card; nothing that exists is overwritten."""
     # Imported here so that --help answers at once.
-    from pipeline.card import export_model
+    from pipeline.export import export_model
 
     if arguments.out is None:
         raise UserError("--out: give the file to write, as --out hgg.pt")

@@ -17,7 +17,8 @@ def main(config: RunConfig, arguments: argparse.Namespace) -> dict[str, Any]:
     from hgg.predictor import Predictor
     from pipeline.layout import image_folder
     from pipeline.predict import explain_images, explainable, find_images, predict_images
-    from pipeline.trained import local_model, model_file, trained_model
+    from pipeline.registry import local_model
+    from pipeline.trained import model_file, trained_model
 
     if arguments.source is None:
         source = image_folder(config.data, config.data.val_split)

@@ -14,7 +14,7 @@ from pipeline.config import RunConfig
 def main(config: RunConfig, arguments: argparse.Namespace) -> dict[str, Any]:
     """Register what jobs/evaluate.py measured with these settings; says who is the champion, and why."""
     # Imported here so that --help answers at once.
-    from pipeline.registry import register
+    from pipeline.register import register
 
     return register(config, arguments.run, dry_run=arguments.dry_run)
 

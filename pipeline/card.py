@@ -7,13 +7,12 @@ from typing import Any
 
 from hgg.model import HGG
 from hgg.skeleton import SkeletonName
-from hgg.weights import load_model, save_model
+from hgg.weights import load_model
 from pipeline.config import RunConfig
 from pipeline.detections import FIGURES, TITLES
 from pipeline.diagnosis import COLUMNS
 from pipeline.errors import UserError
-from pipeline.files import atomic_path, sha256_file, write_text
-from pipeline.trained import model_file
+from pipeline.files import sha256_file
 
 DATA_SETS: dict[SkeletonName, str] = {"coco": "COCO", "crowdpose": "CrowdPose"}
 LICENCES: dict[SkeletonName, str] = {
@@ -23,33 +22,7 @@ LICENCES: dict[SkeletonName, str] = {
 }
 
 
-def export_model(config: RunConfig, target: Path) -> dict[str, Any]:
-    """Write the evaluated model to `target` in half precision, and a card beside it, named .md.
-
-    Raises:
-        UserError: the model is missing, was not evaluated, or `target` is there already.
-    """
-    source, card = model_file(config), target.with_suffix(".md")
-    for path in (target, card):
-        if path.exists():
-            raise UserError(f"--out={target}: {path} exists: choose another name, or move it away")
-    results = results_of(config, source)
-    try:
-        model = load_model(source)
-        with atomic_path(target) as temporary:
-            save_model(temporary, model, half=True)
-    except ValueError as error:
-        raise UserError(str(error)) from error
-    write_text(card, _card(target.name, target.name, model, results, half=True))
-    return {
-        "file": str(target),
-        "card": str(card),
-        "bytes": target.stat().st_size,
-        "sha256": sha256_file(target),
-    }
-
-
-def card_text(name: str, source: Path, results: Mapping[str, Any]) -> str:
+def registered_card(name: str, source: Path, results: Mapping[str, Any]) -> str:
     """The card of a registered model, whose weights are as they were trained.
 
     Raises `UserError` where `source` is no model.
@@ -58,22 +31,10 @@ def card_text(name: str, source: Path, results: Mapping[str, Any]) -> str:
         model = load_model(source)
     except ValueError as error:
         raise UserError(str(error)) from error
-    return _card(name, f"models:/{name}@champion", model, results, half=False)
+    return card_text(name, f"models:/{name}@champion", model, results, half=False)
 
 
-def results_of(config: RunConfig, source: Path) -> dict[str, Any]:
-    """Results of the evaluation of this very model; `UserError` where there are none."""
-    path = config.outputs / "evaluate" / "results.json"
-    todo = "run jobs/evaluate.py with these settings first"
-    if not path.is_file():
-        raise UserError(f"{path}: no evaluation there, and a card states figures: {todo}")
-    results: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-    if results.get("model_sha256") != sha256_file(source):
-        raise UserError(f"{path}: the evaluation of another model than {source}: {todo}")
-    return results
-
-
-def _card(title: str, checkpoint: str, model: HGG, results: Mapping[str, Any], *, half: bool) -> str:
+def card_text(title: str, checkpoint: str, model: HGG, results: Mapping[str, Any], *, half: bool) -> str:
     """The text; `checkpoint` is what predict is given, `half` whether the weights were rounded since."""
     config = model.config
     network, counts = config.network, results["counts"]
@@ -125,3 +86,15 @@ def _diagnosis(rows: list[dict[str, Any]]) -> str:
 def _cell(value: float | int | None) -> str:
     """Counts whole, AP to a thousandth, nothing where there are no people."""
     return "" if value is None else f"{value:.3f}" if isinstance(value, float) else str(value)
+
+
+def results_of(config: RunConfig, source: Path) -> dict[str, Any]:
+    """Results of the evaluation of this very model; `UserError` where there are none."""
+    path = config.outputs / "evaluate" / "results.json"
+    todo = "run jobs/evaluate.py with these settings first"
+    if not path.is_file():
+        raise UserError(f"{path}: no evaluation there, and a card states figures: {todo}")
+    results: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    if results.get("model_sha256") != sha256_file(source):
+        raise UserError(f"{path}: the evaluation of another model than {source}: {todo}")
+    return results

@@ -4,97 +4,23 @@
 one may think) or fail, each with what to do.
 """
 
-import importlib.metadata
-import logging
-import platform
-import re
-import shutil
 from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal, NamedTuple
+from typing import TYPE_CHECKING
 
 from pipeline.config import RunConfig
-from pipeline.errors import UserError, first_line
+from pipeline.errors import UserError
+from pipeline.findings import Finding
 from pipeline.layout import check_layout
-from pipeline.provenance import REPOSITORY
 from pipeline.samples import plan_samples
 from pipeline.shards import MANIFEST, samples_manifest, stage_folder
-from pipeline.store import in_store
+from pipeline.start import check_disk, check_packages, installed_version
 
 if TYPE_CHECKING:
     from torch import Tensor
 
     from hgg.targets import Targets
-
-Level = Literal["ok", "warn", "fail"]
-PYTHON = (3, 11)
-# Packages whose versions decide whether results repeat; what `ray[default]` brings stands for that extra.
-PACKAGES = ("torch", "ray", "torch-geometric", "mlflow", "pyarrow", "pycocotools", "numpy", "pydantic")
-RAY_DEFAULT = ("aiohttp-cors", "virtualenv", "opencensus")
-GIB = 1 << 30
-# A checkpoint holds the weights and Adam's two moments; a moving average adds one more copy.
-COPIES = 4
-SPARE_GIB = 1.0
-
-log = logging.getLogger(__name__)
-
-
-class Finding(NamedTuple):
-    """One line: how grave, what was looked at, what was found and what to do."""
-
-    level: Level
-    check: str
-    text: str
-
-
-def check_packages() -> Iterator[Finding]:
-    """Python and package versions against the pinned set of constraints.txt."""
-    version = platform.python_version()
-    wanted = ".".join(map(str, PYTHON))
-    if version.split(".")[:2] != wanted.split("."):
-        yield Finding("fail", "python", f"{version}: Python {wanted} is needed")
-    else:
-        yield Finding("ok", "python", version)
-    pins = pinned_versions(REPOSITORY / "constraints.txt")
-    missing = [name for name in (*PACKAGES, *RAY_DEFAULT) if _version(name) is None]
-    for name in missing:
-        package = "ray[default,data,train,tune]" if name in RAY_DEFAULT else name
-        yield Finding("fail", "packages", f"{name} is missing: pip install -c constraints.txt '{package}'")
-    others = {
-        name: found for name in PACKAGES if (found := _version(name)) and found != pins.get(name, found)
-    }
-    for name, found in others.items():
-        yield Finding(
-            "warn", "packages", f"{name} {found}: tested with {pins[name]}; make setup installs that"
-        )
-    if not missing and not others:
-        yield Finding("ok", "packages", ", ".join(f"{name} {_version(name)}" for name in PACKAGES[:4]))
-
-
-def check_disk(config: RunConfig, training: bool = True) -> Iterator[Finding]:
-    """Whether the run root can be written and, for training, has room for the checkpoints of both stages."""
-    root = existing_parent(config.run_root)
-    try:
-        write_probe(root, "driver").unlink()
-    except OSError as error:
-        yield Finding(
-            "fail",
-            "storage",
-            f"run_root={config.run_root}: cannot write to {root}: {error.strerror or first_line(error)}",
-        )
-        return
-    if in_store(root):
-        yield Finding("ok", "storage", f"{root}: written")
-        return
-    free, needed = shutil.disk_usage(root).free / GIB, checkpoint_gib(config) if training else 0.0
-    text = f"{root}: {free:.1f} GiB free, checkpoints take up to {needed:.1f}"
-    if free < needed:
-        yield Finding("fail", "storage", f"{text}: make room, or set run_root to a larger disk")
-    elif free < needed + SPARE_GIB:
-        yield Finding("warn", "storage", f"{text}: pictures, logs and MLflow's copies come on top")
-    else:
-        yield Finding("ok", "storage", text)
 
 
 def check_data(config: RunConfig) -> Iterator[Finding]:
@@ -162,28 +88,10 @@ def check_model(config: RunConfig) -> Iterator[Finding]:
         )
 
 
-def check_start(config: RunConfig, training: bool = True) -> None:
-    """What a job looks at when it starts, in milliseconds: packages and disk.
-
-    Args:
-        config: settings.
-        training: whether the job writes checkpoints.
-
-    Raises `UserError` where one of them fails; what only warns is logged.
-    """
-    findings = [*check_packages(), *check_disk(config, training)]
-    failed = [f"{finding.check}: {finding.text}" for finding in findings if finding.level == "fail"]
-    if failed:
-        raise UserError("; ".join(failed))
-    for finding in findings:
-        if finding.level == "warn":
-            log.warning("%s: %s", finding.check, finding.text)
-
-
 def all_checks(config: RunConfig) -> list[Callable[[], Iterator[Finding]]]:
     """Every check, in the order in which they are printed; that of the cluster where training uses Ray."""
     cluster = []
-    if config.train.num_workers and _version("ray"):
+    if config.train.num_workers and installed_version("ray"):
         from pipeline.doctor_cluster import check_cluster
 
         cluster = [partial(check_cluster, config)]
@@ -195,38 +103,6 @@ def all_checks(config: RunConfig) -> list[Callable[[], Iterator[Finding]]]:
         partial(check_data, config),
         partial(check_model, config),
     ]
-
-
-def pinned_versions(path: Path) -> dict[str, str]:
-    """The versions of a constraints file by package, empty where there is none."""
-    if not path.is_file():
-        return {}
-    return dict(re.findall(r"^([\w.-]+)==(\S+)$", path.read_text(encoding="utf-8"), re.MULTILINE))
-
-
-def existing_parent(path: Path) -> Path:
-    """The folder itself, or the nearest one above it that exists; in a store all are there."""
-    if in_store(path):
-        return path
-    return next(folder for folder in (path, *path.parents) if folder.exists())
-
-
-def write_probe(folder: Path, name: str) -> Path:
-    """A small file in `folder`, which whoever calls this removes."""
-    path = folder / f".doctor-{name}"
-    path.write_text(name, encoding="utf-8")
-    return path
-
-
-def checkpoint_gib(config: RunConfig) -> float:
-    """Most that the checkpoints of both stages take, one that is being written included."""
-    import torch
-
-    from hgg.model import HGG
-
-    with torch.device("meta"):
-        weights = sum(parameter.numel() * 4 for parameter in HGG(config.model).parameters())
-    return 2 * (config.train.keep_checkpoints + 1) * COPIES * weights / GIB
 
 
 def _samples_finding(config: RunConfig, split: str) -> Finding:
@@ -275,10 +151,3 @@ def _one_image(config: RunConfig) -> "tuple[Tensor, Targets]":
         torch.zeros(1, 0),
     )
     return torch.full((1, 3, size, size), 0.5), nobody
-
-
-def _version(package: str) -> str | None:
-    try:
-        return importlib.metadata.version(package).partition("+")[0]  # without +cpu
-    except importlib.metadata.PackageNotFoundError:
-        return None

@@ -11,8 +11,8 @@ from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from pipeline.cluster import cluster_grows, start_ray, worker_resources
 from pipeline.config import RunConfig
-from pipeline.doctor import Finding, existing_parent, write_probe
 from pipeline.errors import UserError
+from pipeline.findings import Finding, existing_parent, write_probe
 
 NODE_SECONDS = 60.0
 

@@ -7,9 +7,9 @@ import torch
 from ray.util import ActorPool
 
 from pipeline.cluster import room_for, start_ray, worker_resources
-from pipeline.evaluate_parts import Plan, find_part, load_predictor
 from pipeline.found import Portion
 from pipeline.memory import keep_freed_memory
+from pipeline.parts import Plan, find_part, load_predictor
 from pipeline.progress import Progress
 
 

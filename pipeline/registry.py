@@ -6,18 +6,16 @@ version gets the alias `challenger`.
 """
 
 import json
-import time
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from pipeline.card import card_text, results_of
 from pipeline.config import RunConfig
 from pipeline.errors import UserError, first_line
 from pipeline.files import atomic_path, write_text
 from pipeline.settings import REGISTERED
-from pipeline.tracking import Tracked, track
+from pipeline.tracking import Tracked
 from pipeline.tracking_store import open_store, store_uri
-from pipeline.trained import model_file
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -44,50 +42,6 @@ class Version(NamedTuple):
     ap: float
     data: str
     made: int
-
-
-def register(config: RunConfig, run: str | None, *, dry_run: bool) -> dict[str, Any]:
-    """Make the evaluated model a version of `tracking.model`, and the champion if it is better.
-
-    Args:
-        config: as evaluation had it.
-        run: id of the evaluation's MLflow run; None takes the run root's own.
-        dry_run: only say what would happen.
-
-    Raises:
-        UserError: no evaluation of the model, or not that run's.
-    """
-    source = model_file(config)
-    results = results_of(config, source)
-    if run not in (None, results["mlflow_run"]):
-        folder = config.outputs / "evaluate"
-        raise UserError(
-            f"--run={run}: the evaluation in {folder} is of run {results['mlflow_run']}: "
-            "give that one, or the configuration whose evaluation is meant"
-        )
-    name, ap, data = config.tracking.model, results["ap"]["hgg"]["AP"], results["data"]
-    client = open_store(config)
-    new = Version(0, ap, data, int(time.time() * 1000))
-    if dry_run:
-        verdict, _ = judge(new, champion(client, name))
-        return {"model": name, "version": None, "ap": ap, "verdict": verdict}
-    weights = config.outputs / "register" / WEIGHTS
-    with track(
-        config, "register", weights.parent, {"data": data, "evaluation": results["mlflow_run"]}
-    ) as tracked:
-        number = _log_version(tracked, config, source, results, weights)
-        verdict, better = settle(client, name, number)
-        tracked.metrics({"hgg/AP": ap})
-    return {
-        "model": name,
-        "version": number,
-        "uri": f"{REGISTERED}{name}/{number}",
-        "alias": CHAMPION if better else CHALLENGER,
-        "ap": ap,
-        "data": data,
-        "verdict": verdict,
-        "mlflow_run": tracked.run_id,
-    }
 
 
 def judge(new: Version, champion: Version | None) -> tuple[str, bool]:
@@ -137,6 +91,16 @@ def champion(client: "MlflowClient", name: str) -> Version | None:
         return None
 
 
+def local_model(config: RunConfig, path: Path) -> Path:
+    """The path itself, or the file that a registered model (models:/hgg@champion) is fetched to.
+
+    Raises `UserError` where the registry has no such model.
+    """
+    if not str(path).startswith(REGISTERED):
+        return path
+    return fetch(config, str(path))
+
+
 def fetch(config: RunConfig, uri: str) -> Path:
     """The weights of a registered model as a file under the run root; fetched once a version.
 
@@ -171,15 +135,23 @@ def fetch(config: RunConfig, uri: str) -> Path:
     return target
 
 
-def _log_version(
-    tracked: Tracked, config: RunConfig, source: Path, results: dict[str, Any], weights: Path
+def log_version(
+    tracked: Tracked, config: RunConfig, source: Path, results: Mapping[str, Any], weights: Path, card: str
 ) -> int:
-    """Store the model with its code and card, and make it a version; returns its number."""
+    """Store a model with its code and card, and make it a version; returns its number.
+
+    Args:
+        tracked: the run that it is stored in.
+        config: names the registered model, and says how the model groups.
+        source: its file.
+        results: of its evaluation.
+        weights: where a copy goes under the name that versions have their weights by; the card beside it.
+        card: its text.
+    """
     from mlflow.exceptions import MlflowException
 
     with atomic_path(weights) as temporary:
         temporary.write_bytes(source.read_bytes())
-    card = card_text(config.tracking.model, source, results)
     write_text(weights.with_name("card.md"), card)
     tracked.artifact(weights.with_name("card.md"))
     uri = tracked.model(weights, config.grouping, 0)

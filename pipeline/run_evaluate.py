@@ -11,12 +11,13 @@ from pipeline.detections import write_detections
 from pipeline.diagnosis import diagnose, diagnosis_rows, diagnosis_table, sum_fates
 from pipeline.errors import UserError
 from pipeline.evaluate import Evaluation
-from pipeline.evaluate_parts import evaluate_parts, gallery_of, load_predictor, plan_evaluation, remove_parts
+from pipeline.evaluate_parts import evaluate_parts, gallery_of
 from pipeline.files import sha256_file, write_text
 from pipeline.grouping_errors import fate_table
 from pipeline.jpeg import decode_picture
 from pipeline.layout import annotation_file
 from pipeline.memory import keep_freed_memory
+from pipeline.parts import load_predictor, plan_evaluation, remove_parts
 from pipeline.provenance import provenance, write_results
 from pipeline.runtime import draw_runtime, measure_runtime
 from pipeline.settings import fingerprint, print_config

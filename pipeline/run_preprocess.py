@@ -3,13 +3,13 @@
 from typing import Any
 
 from pipeline.config import RunConfig
-from pipeline.doctor import check_start
 from pipeline.files import write_text
 from pipeline.preprocess import preprocess
 from pipeline.provenance import provenance, write_results
 from pipeline.settings import fingerprint, print_config
 from pipeline.shards import stage_folder
 from pipeline.stage import REJECTED
+from pipeline.start import check_start
 from pipeline.tracking import track
 
 

@@ -9,7 +9,6 @@ import torch
 
 from pipeline.checkpoint import FolderCheckpoints, ScoredCheckpoints
 from pipeline.config import RunConfig
-from pipeline.doctor import check_start
 from pipeline.errors import UserError
 from pipeline.files import write_text
 from pipeline.follow import Follower, following
@@ -17,6 +16,7 @@ from pipeline.memory import peak_mib
 from pipeline.provenance import provenance, write_results
 from pipeline.report import read_history
 from pipeline.settings import print_config
+from pipeline.start import check_start
 from pipeline.task import StageName, Task, claim_folder, finished_results, plan_task
 from pipeline.tracking import Tracked, sending, track
 from pipeline.worker import run_worker

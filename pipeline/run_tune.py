@@ -6,11 +6,11 @@ from contextlib import suppress
 from typing import Any
 
 from pipeline.config import RunConfig
-from pipeline.doctor import check_start
 from pipeline.errors import UserError
 from pipeline.files import write_text
 from pipeline.provenance import provenance, write_results
 from pipeline.settings import print_config
+from pipeline.start import check_start
 from pipeline.sweep import (
     FOLDER,
     Point,

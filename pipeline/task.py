@@ -10,6 +10,7 @@ from pipeline.config import RunConfig, StageConfig
 from pipeline.errors import UserError
 from pipeline.files import sha256_file, write_json
 from pipeline.layout import annotation_file
+from pipeline.registry import local_model
 from pipeline.settings import described, fingerprint
 from pipeline.shards import (
     data_fingerprint,
@@ -18,7 +19,6 @@ from pipeline.shards import (
     samples_manifest,
     stage_folder,
 )
-from pipeline.trained import local_model
 
 StageName = Literal["pretrain", "joint"]
 

@@ -10,7 +10,7 @@ from hgg.model import HGG
 from hgg.weights import load_model
 from pipeline.config import RunConfig
 from pipeline.errors import UserError
-from pipeline.settings import REGISTERED
+from pipeline.registry import local_model
 
 log = logging.getLogger(__name__)
 
@@ -28,18 +28,6 @@ def model_file(config: RunConfig) -> Path:
             "with evaluate.checkpoint=FILE"
         )
     return path
-
-
-def local_model(config: RunConfig, path: Path) -> Path:
-    """The path itself, or the file that a registered model (models:/hgg@champion) is fetched to.
-
-    Raises `UserError` where the registry has no such model.
-    """
-    if not str(path).startswith(REGISTERED):
-        return path
-    from pipeline.registry import fetch
-
-    return fetch(config, str(path))
 
 
 def trained_model(path: Path, settings: ModelConfig | None, use_gpu: bool) -> HGG:

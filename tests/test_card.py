@@ -7,9 +7,9 @@ import torch
 
 from evaluation_cases import make_records, save_untrained, write_coco
 from hgg.weights import load_model
-from pipeline.card import export_model
 from pipeline.config import RunConfig
 from pipeline.errors import UserError
+from pipeline.export import export_model
 from pipeline.run_evaluate import run_evaluation
 
 NETWORK = {"input_size": 64, "stacks": 1, "channels": 8, "increase": 0, "depth": 1, "visual_dim": 4}

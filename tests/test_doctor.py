@@ -10,19 +10,13 @@ from pathlib import Path
 import pytest
 
 from evaluation_cases import make_samples
-from pipeline import doctor
+from pipeline import start
 from pipeline.config import RunConfig
-from pipeline.doctor import (
-    Finding,
-    check_data,
-    check_disk,
-    check_mlflow,
-    check_model,
-    check_packages,
-    check_start,
-)
+from pipeline.doctor import check_data, check_mlflow, check_model
 from pipeline.errors import UserError
+from pipeline.findings import Finding
 from pipeline.settings import load_config
+from pipeline.start import check_disk, check_packages, check_start
 from tests.training_cases import tiny_run
 
 GIB = 1 << 30
@@ -47,10 +41,10 @@ def test_this_environment_is_the_tested_one() -> None:
 
 
 def test_a_missing_part_of_ray_and_another_version_are_named(monkeypatch: pytest.MonkeyPatch) -> None:
-    real = doctor._version
+    real = start.installed_version
     there = {"aiohttp-cors": None, "mlflow": "3.1.0"}
     monkeypatch.setattr(
-        doctor, "_version", lambda name: there.get(name, real(name)) if name in there else real(name)
+        start, "installed_version", lambda name: there.get(name, real(name)) if name in there else real(name)
     )
     found = {finding.level: finding.text for finding in check_packages()}
     assert "aiohttp-cors is missing" in found["fail"]

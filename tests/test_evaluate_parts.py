@@ -10,15 +10,16 @@ import pytest
 import torch
 
 from hgg.weights import load_model, save_model
-from pipeline import evaluate_parts as parts
+from pipeline import parts
 from pipeline.config import RunConfig
 from pipeline.errors import UserError
 from pipeline.evaluate import Evaluation, evaluate_model
-from pipeline.evaluate_parts import Plan, plan_evaluation
+from pipeline.evaluate_parts import evaluate_parts, gallery_of
 from pipeline.files import sha256_file
 from pipeline.found import Portion
 from pipeline.jpeg import encode_jpeg
 from pipeline.layout import annotation_file
+from pipeline.parts import Plan, plan_evaluation
 from tests.core_cases import tiny_model
 from tests.evaluation_cases import HEIGHT, WIDTH, make_records, write_coco
 
@@ -59,7 +60,7 @@ def _plan(config: RunConfig) -> Plan:
 
 def _evaluate(config: RunConfig) -> Evaluation:
     plan = _plan(config)
-    return parts.evaluate_parts(plan, parts.load_predictor(plan), annotation_file(config.data, "val2017"))
+    return evaluate_parts(plan, parts.load_predictor(plan), annotation_file(config.data, "val2017"))
 
 
 def _with(config: RunConfig, **evaluate: Any) -> RunConfig:
@@ -146,7 +147,7 @@ def test_fewer_images_are_the_first_ones(config: RunConfig) -> None:
 
 def test_pictures_are_of_the_most_crowded_images(config: RunConfig) -> None:
     plan = _plan(config)
-    gallery = parts.gallery_of(plan, parts.load_predictor(plan), _evaluate(config))
+    gallery = gallery_of(plan, parts.load_predictor(plan), _evaluate(config))
     assert [shown.image_id for shown in gallery.shown] == [40, 10]
     assert set(gallery.shown[0].people) == {"ae", "hgg"}
 

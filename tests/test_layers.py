@@ -65,6 +65,15 @@ def test_ray_and_mlflow_stay_in_their_modules() -> None:
         assert not roots & {"ray", "mlflow"}, name
 
 
+def test_no_files_import_each_other_in_a_circle() -> None:
+    """Wherever an import stands, also inside a function."""
+    modules = {f"{path.parent.name}.{path.stem}": path for path in FILES}
+    left = {name: _imported(path) & modules.keys() for name, path in modules.items()}
+    while free := {name for name, imported in left.items() if not imported & left.keys()}:
+        left = {name: imported for name, imported in left.items() if name not in free}
+    assert not left, f"circles among {sorted(left)}, or above them"
+
+
 def test_torch_cluster_is_imported_in_one_place() -> None:
     assert [path.stem for path in FILES if "torch_cluster" in _roots(path)] == ["matching"]
 

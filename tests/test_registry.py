@@ -15,7 +15,8 @@ from hgg.weights import load_model
 from pipeline.config import RunConfig
 from pipeline.errors import UserError
 from pipeline.files import write_json
-from pipeline.registry import CHALLENGER, CHAMPION, Version, champion, fetch, judge, register, settle
+from pipeline.register import register
+from pipeline.registry import CHALLENGER, CHAMPION, Version, champion, fetch, judge, settle
 from pipeline.run_evaluate import run_evaluation
 from pipeline.settings import load_config
 from pipeline.tracking_store import open_store

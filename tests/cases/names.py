@@ -23,12 +23,12 @@ from pipeline.ablation import find_rows, plan_trials, read_row
 from pipeline.checkpoint import write_checkpoint
 from pipeline.config import RunConfig
 from pipeline.encode import view_rng
-from pipeline.evaluate_parts import plan_evaluation, write_part
 from pipeline.found import Found
 from pipeline.grouping_errors import Fates
 from pipeline.layout import annotation_file
 from pipeline.loop import step_seed
 from pipeline.order import sample_key
+from pipeline.parts import plan_evaluation, write_part
 from pipeline.records import plan_records
 from pipeline.report import COLUMNS
 from pipeline.rows import RECORD_SCHEMA, SAMPLE_SCHEMA, open_parquet, read_metadata

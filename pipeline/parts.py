@@ -1,0 +1,103 @@
+"""One shard of an evaluation as a piece of work, and the file that it leaves."""
+
+import json
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+
+from hgg.predictor import Predictor
+from pipeline.config import RunConfig
+from pipeline.evaluate import find_people
+from pipeline.files import write_json
+from pipeline.found import Found, Portion
+from pipeline.grouping_errors import Fates
+from pipeline.loop import step_seed
+from pipeline.progress import Progress
+from pipeline.settings import described, fingerprint
+from pipeline.shards import data_fingerprint
+from pipeline.trained import trained_model
+
+FOLDER = "parts"
+
+
+class Plan(NamedTuple):
+    """An evaluation as a piece of work, plain enough to be sent to workers."""
+
+    config: RunConfig
+    checkpoint: Path
+    records: Path
+    folder: Path
+    """For what was found in the shards."""
+
+
+def plan_evaluation(config: RunConfig, checkpoint: Path, sha256: str, records: Path) -> Plan:
+    """The evaluation of a model; what another model or other settings found is in another folder."""
+    evaluate = {"images", "batch_size", "seed"}
+    identity = {
+        "model": sha256,
+        "data": data_fingerprint(records),
+        "settings": described(config.model),
+        "inference": described(config.inference),
+        "evaluate": config.evaluate.model_dump(mode="json", include=evaluate),
+        "use_gpu": config.train.use_gpu,
+    }
+    folder = config.outputs / "evaluate" / FOLDER / fingerprint(identity)
+    return Plan(config, checkpoint, records, folder)
+
+
+def load_predictor(plan: Plan) -> Predictor:
+    """The model that is evaluated; `UserError` where it does not fit the settings."""
+    config = plan.config
+    model = trained_model(plan.checkpoint, config.model, config.train.use_gpu)
+    return Predictor(model, inference=config.inference)
+
+
+def find_part(plan: Plan, predictor: Predictor, portion: Portion, progress: Progress | None = None) -> None:
+    """Find the people of a shard and keep them; where grouping is random, by the shard's own seed."""
+    torch.manual_seed(step_seed(plan.config.evaluate.seed, portion.shard, 0))
+    size = plan.config.evaluate.batch_size
+    write_part(
+        part_file(plan, portion), find_people(predictor, plan.records, portion, size, progress=progress)
+    )
+
+
+def part_file(plan: Plan, portion: Portion) -> Path:
+    """Where it is kept what was found in a shard."""
+    return plan.folder / f"part-{portion.shard:05d}.json"
+
+
+def write_part(path: Path, found: Found) -> None:
+    """Keep what was found, every number with all its digits."""
+    rows = {
+        grouping: [row | {"keypoints": row["keypoints"].tolist()} for row in of_grouping]
+        for grouping, of_grouping in found.rows.items()
+    }
+    fates = {grouping: [*counted.items()] for grouping, counted in found.fates.items()}
+    kept = {"rows": rows, "fates": fates, "crowding": [*found.crowding.items()]}
+    plain = {"image_ids": found.image_ids, "people": found.people, "candidates": found.candidates}
+    write_json(path, plain | kept)
+
+
+def read_part(path: Path) -> Found:
+    """What `write_part` kept."""
+    kept: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    rows = {
+        grouping: [row | {"keypoints": np.array(row["keypoints"])} for row in of_grouping]
+        for grouping, of_grouping in kept["rows"].items()
+    }
+    fates = {
+        grouping: {image_id: Fates(*counts) for image_id, counts in counted}
+        for grouping, counted in kept["fates"].items()
+    }
+    return Found(
+        rows, kept["image_ids"], kept["people"], kept["candidates"], fates, dict(map(tuple, kept["crowding"]))
+    )
+
+
+def remove_parts(plan: Plan) -> None:
+    """Remove what was kept of the shards, once it is summed up."""
+    for path in sorted(plan.folder.glob("part-*.json")):
+        path.unlink()
+    plan.folder.rmdir()
