@@ -148,6 +148,9 @@ class Skeleton:
 COCO = Skeleton("coco", JOINTS, FLIP_INDEX, OKS_SIGMAS, LIMBS, AE_ORDER, TREE, CROSS_BODY)
 """COCO's person, which OCHuman has too."""
 
+BOX_SHARE = 0.53
+"""Share of a person's box that CrowdPose's evaluation takes for OKS's area, as its files hold none."""
+
 CROWDPOSE = Skeleton(
     name="crowdpose",
     names=(*JOINTS[5:], "head", "neck"),

@@ -13,8 +13,9 @@ from typing import Any, NamedTuple
 from pipeline.config import RunConfig
 from pipeline.errors import UserError
 from pipeline.files import sha256_file
+from pipeline.fingerprint import described, fingerprint
 from pipeline.provenance import REPOSITORY
-from pipeline.settings import described, fingerprint, load_config
+from pipeline.settings import load_config
 from pipeline.shards import data_fingerprint
 from pipeline.task import plan_task
 

@@ -1,41 +1,16 @@
 """The person annotations of one image, checked, as a record keeps them: people, and a region to ignore."""
 
 import json
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 
-from hgg.skeleton import CROWDPOSE, NUM_JOINTS
-from pipeline.config import DataFormat
-from pipeline.metrics_crowdpose import BOX_SHARE
+from pipeline.layout import COCO_DIALECT, Dialect
 from pipeline.regions import Rle, to_regions, union
 from pipeline.rejects import BadData
 
 BOX_TOLERANCE = 1.0  # pixels that a box may reach outside the picture: COCO rounds and some tools scale
 FIELDS = ("keypoints", "num_keypoints", "bbox", "area")
-
-
-class Dialect(NamedTuple):
-    """What an annotation means where data sets differ."""
-
-    joints: int = NUM_JOINTS
-    """Joint types of a person."""
-    counted: int = NUM_JOINTS
-    """How many of them, the first, `num_keypoints` counts."""
-    box_share: float = 0.0
-    """Share of a person's box that is taken for the area, where the file holds no areas; 0 where it does."""
-
-
-COCO_DIALECT = Dialect()
-"""COCO's, and OCHuman's."""
-
-DIALECTS: dict[DataFormat, Dialect] = {
-    "coco": COCO_DIALECT,
-    "ochuman": COCO_DIALECT,
-    # Head and neck are not counted (seen in its files). The share is its evaluation code's.
-    "crowdpose": Dialect(CROWDPOSE.count, CROWDPOSE.count - 2, BOX_SHARE),
-}
-"""By `data.format`."""
 
 
 def is_person(annotation: dict[str, Any]) -> bool:

@@ -14,10 +14,11 @@ from hgg.weights import load_model
 from pipeline.batches import SampleReader
 from pipeline.collate import Batch
 from pipeline.config import RunConfig, StageConfig
-from pipeline.encode import encode_view, view_rng
+from pipeline.encode import encode_view
 from pipeline.loader import training_batches
 from pipeline.loop import Progress, Training, train
 from pipeline.optimiser import make_optimiser
+from pipeline.seeds import view_rng
 from pipeline.shards import read_records, stage_folder
 
 log = logging.getLogger(__name__)

@@ -9,10 +9,10 @@ from hgg.model import HGG
 from hgg.skeleton import SkeletonName
 from hgg.weights import load_model
 from pipeline.config import RunConfig
-from pipeline.detections import FIGURES, TITLES
 from pipeline.diagnosis import COLUMNS
 from pipeline.errors import UserError
 from pipeline.files import sha256_file
+from pipeline.scoring import FIGURES, TITLES
 
 DATA_SETS: dict[SkeletonName, str] = {"coco": "COCO", "crowdpose": "CrowdPose"}
 LICENCES: dict[SkeletonName, str] = {

@@ -13,8 +13,8 @@ from torch import Tensor
 
 from hgg.skeleton import NUM_JOINTS
 from hgg.targets import Targets
-from pipeline.order import sample_key
 from pipeline.rows import unpack_mask
+from pipeline.seeds import sample_key
 
 
 class Batch(NamedTuple):

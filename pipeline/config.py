@@ -19,8 +19,7 @@ from hgg.config import (
     Settings,
 )
 from hgg.skeleton import Skeleton, SkeletonName, skeleton_named
-from pipeline.config_ablation import AblationConfig
-from pipeline.config_tune import TuneConfig
+from pipeline.studies import AblationConfig, TuneConfig
 
 DataFormat = Literal["coco", "ochuman", "crowdpose"]
 """The layouts of data sets that are read."""

@@ -1,20 +1,20 @@
-"""People as rows of a COCO result file, and their figures as a table."""
+"""People as rows of a COCO result file, and their figures as a ap_table."""
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from hgg.poses import Poses
 from pipeline.files import atomic_path
-from pipeline.metrics import Detection
 
-FIGURES = ("AP", "AP50", "AP75", "AP_M", "AP_L", "AP_easy", "AP_medium", "AP_hard", "AR")
-"""Those that tables show: COCO's know sizes, CrowdPose's degrees of crowding."""
-TITLES = {"ae": "AE", "hgg": "HGG", "oracle": "oracle"}
 PERSON = 1  # COCO's category
 MOST_PEOPLE = 20  # of an image that COCO's evaluation looks at, the highest scores first
+
+Detection = dict[str, Any]
+"""One row of a COCO result file: image_id, category_id, score and keypoints or bbox."""
 
 
 def coco_rows(image_id: int, poses: Poses) -> list[Detection]:
@@ -42,16 +42,3 @@ def write_detections(path: Path, rows: Iterable[Detection]) -> None:
             file.write(separator + json.dumps(row | {"keypoints": row["keypoints"].tolist()}))
             separator = ",\n"
         file.write("[]\n" if separator == "[\n" else "\n]\n")
-
-
-def table(ap: Mapping[str, Mapping[str, float]]) -> str:
-    """AP and AR of each grouping under each other; a dash where no person counts."""
-    shown = [name for name in FIGURES if all(name in figures for figures in ap.values())]
-    width = max(8, 1 + max(map(len, shown)))
-    lines = [" " * 8 + "".join(f"{name:>{width}}" for name in shown)]
-    for grouping, figures in ap.items():
-        values = (
-            f"{figures[name]:{width}.3f}" if figures[name] >= 0 else f"{'-':>{width}}" for name in shown
-        )
-        lines.append(f"{TITLES[grouping]:8}" + "".join(values))
-    return "\n".join(lines)

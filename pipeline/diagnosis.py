@@ -11,9 +11,9 @@ import numpy as np
 from pycocotools import mask
 from pycocotools.coco import COCO
 
+from pipeline.detections import Detection
 from pipeline.evaluate import Evaluation
 from pipeline.grouping_errors import Fates
-from pipeline.metrics import Detection
 from pipeline.metrics_crowdpose import CROWDING, crowded
 from pipeline.scoring import score
 

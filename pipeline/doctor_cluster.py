@@ -9,10 +9,11 @@ from typing import Any
 import ray
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
-from pipeline.cluster import cluster_grows, start_ray, worker_resources
+from pipeline.cluster import start_ray
 from pipeline.config import RunConfig
 from pipeline.errors import UserError
 from pipeline.findings import Finding, existing_parent, write_probe
+from pipeline.resources import cluster_grows, worker_resources
 
 NODE_SECONDS = 60.0
 

@@ -72,11 +72,6 @@ def encode_view(
     }
 
 
-def view_rng(seed: int, image_id: int, view: int) -> np.random.Generator:
-    """The source of a view's augmentation, the same whichever worker draws from it and in whatever order."""
-    return np.random.default_rng([seed, image_id, view])
-
-
 def to_labels(
     record: dict[str, Any],
     transform: np.ndarray,

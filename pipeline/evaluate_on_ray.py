@@ -6,11 +6,12 @@ import ray
 import torch
 from ray.util import ActorPool
 
-from pipeline.cluster import room_for, start_ray, worker_resources
+from pipeline.cluster import start_ray
 from pipeline.found import Portion
 from pipeline.memory import keep_freed_memory
 from pipeline.parts import Plan, find_part, load_predictor
 from pipeline.progress import Progress
+from pipeline.resources import room_for, worker_resources
 
 
 def find_on_ray(plan: Plan, portions: list[Portion], progress: Progress) -> None:

@@ -11,10 +11,11 @@ from pathlib import Path
 from typing import Any
 
 from hgg.predictor import Predictor
-from pipeline.evaluate import GROUPINGS, Evaluation, check_known, people_of, portions, sum_up
-from pipeline.found import Found
+from pipeline.evaluate import Evaluation, check_known, sum_up
+from pipeline.found import Found, portions, read_found
 from pipeline.jpeg import decode_picture
-from pipeline.parts import Plan, find_part, part_file, read_part
+from pipeline.parts import Plan, find_part, part_file
+from pipeline.people import GROUPINGS, people_of
 from pipeline.pictures import Gallery
 from pipeline.progress import Progress
 from pipeline.scoring import load_truth
@@ -53,7 +54,7 @@ def evaluate_parts(plan: Plan, predictor: Predictor, annotations: Path) -> Evalu
             find_part(plan, predictor, portion, progress)
     found = Found()
     for portion in wanted:
-        found.add(read_part(part_file(plan, portion)))
+        found.add(read_found(part_file(plan, portion)))
     check_known(found.image_ids, truth, plan.records, annotations)
     missing = min(config.evaluate.images or len(truth.imgs), len(truth.imgs)) - len(found.image_ids)
     return sum_up(found, truth, config.skeleton, missing, progress)

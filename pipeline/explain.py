@@ -20,14 +20,14 @@ from hgg.oracle import group_oracle
 from hgg.poses import Poses
 from hgg.predictor import Detections, Predictor, evaluating
 from hgg.skeleton import Skeleton
-from pipeline.annotations import DIALECTS, people_and_ignored
+from pipeline.annotations import people_and_ignored
 from pipeline.coco import CocoImage, read_coco
 from pipeline.errors import UserError
-from pipeline.evaluate import true_people
 from pipeline.files import write_text
-from pipeline.jpeg import encode_jpeg
-from pipeline.pictures import write_picture
+from pipeline.jpeg import encode_jpeg, write_picture
+from pipeline.layout import DIALECTS
 from pipeline.rejects import BadData
+from pipeline.truth import true_people
 
 TEMPLATE = Path(__file__).with_suffix(".html")
 QUALITY = 90  # of the page's JPEG

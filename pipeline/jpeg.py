@@ -4,11 +4,13 @@ import os
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import IO
 
 import cv2
 import numpy as np
 
+from pipeline.files import atomic_path
 from pipeline.rejects import BadData
 
 JPEG_START, SCAN_START, JPEG_END = b"\xff\xd8", b"\xff\xda", b"\xff\xd9"
@@ -71,3 +73,11 @@ def _stderr_to_file() -> Iterator[IO[bytes]]:
         finally:
             os.dup2(kept, STDERR)
             os.close(kept)
+
+
+def write_picture(path: Path, picture: np.ndarray) -> None:
+    """Write an RGB image as PNG, whole or not at all."""
+    done, data = cv2.imencode(".png", cv2.cvtColor(picture, cv2.COLOR_RGB2BGR))
+    assert done, picture.shape
+    with atomic_path(path) as temporary:
+        temporary.write_bytes(data.tobytes())

@@ -1,8 +1,9 @@
-"""Where a data set's annotation file and pictures of a split are, by `data.format`, below `data.root`."""
+"""Data sets by `data.format`: where the files of a split are below `data.root`, and what annotations mean."""
 
 from pathlib import Path
 from typing import NamedTuple
 
+from hgg.skeleton import BOX_SHARE, CROWDPOSE, NUM_JOINTS
 from pipeline.config import DataConfig, DataFormat
 from pipeline.errors import UserError
 
@@ -21,6 +22,28 @@ LAYOUTS: dict[DataFormat, Layout] = {
     "crowdpose": Layout("json/crowdpose_{split}.json", "images"),
 }
 """How each data set's archives unpack."""
+
+
+class Dialect(NamedTuple):
+    """What an annotation means where data sets differ."""
+
+    joints: int = NUM_JOINTS
+    """Joint types of a person."""
+    counted: int = NUM_JOINTS
+    """How many of them, the first, `num_keypoints` counts."""
+    box_share: float = 0.0
+    """Share of a person's box that is taken for the area, where the file holds no areas; 0 where it does."""
+
+
+COCO_DIALECT = Dialect()
+"""COCO's, and OCHuman's."""
+DIALECTS: dict[DataFormat, Dialect] = {
+    "coco": COCO_DIALECT,
+    "ochuman": COCO_DIALECT,
+    # Head and neck are not counted (seen in its files). The share is its evaluation code's.
+    "crowdpose": Dialect(CROWDPOSE.count, CROWDPOSE.count - 2, BOX_SHARE),
+}
+"""By `data.format`."""
 
 
 def annotation_file(data: DataConfig, split: str) -> Path:

@@ -25,8 +25,8 @@ import psutil
 from pipeline.cluster import QUIET
 from pipeline.errors import UserError
 from pipeline.files import write_json, write_text
+from pipeline.paths import ROOT_VARIABLE
 from pipeline.provenance import REPOSITORY
-from pipeline.settings import ROOT_VARIABLE
 
 MARKER = "HGG_CLUSTER"
 STATE, TOKEN, LOG = "cluster.json", "token", "keeper.log"

@@ -10,7 +10,6 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
-import numpy as np
 import torch
 import torch.distributed as dist
 from torch import nn
@@ -21,6 +20,8 @@ from pipeline.augment import augment
 from pipeline.batches import Batch
 from pipeline.config import StageConfig, TrainConfig
 from pipeline.optimiser import MovingAverage, clip_gradients, set_rates
+from pipeline.ranks import mean_over_ranks, rank, world_size
+from pipeline.seeds import step_seed
 
 Row = dict[str, float | None]
 """Figures of one log line, by the names of `pipeline.report.COLUMNS`."""
@@ -135,30 +136,6 @@ def train(
 def teacher_share(step: int, stage: StageConfig) -> float:
     """Probability of an image to merge by ground truth: 1 at step 1, 0 after `teacher_steps`."""
     return max(0.0, 1 - (step - 1) / stage.teacher_steps) if stage.teacher_steps else 0.0
-
-
-def step_seed(seed: int, step: int, of_rank: int) -> int:
-    """Seed of a step's dropout and teacher draws; from it alone a resumed run repeats what was drawn."""
-    return int(np.random.SeedSequence((seed, step, of_rank)).generate_state(1, np.uint64)[0] >> 1)
-
-
-def rank() -> int:
-    """This process's rank, 0 where there is no process group."""
-    return dist.get_rank() if dist.is_initialized() else 0
-
-
-def world_size() -> int:
-    """Number of ranks, 1 where there is no process group."""
-    return dist.get_world_size() if dist.is_initialized() else 1
-
-
-def mean_over_ranks(terms: Terms) -> list[float]:
-    """The terms, each averaged over the ranks; a term that is not finite on one is so on all."""
-    values = torch.stack([term.detach() for term in terms])
-    if world_size() > 1:
-        dist.all_reduce(values)
-        values /= world_size()
-    return values.tolist()
 
 
 def _add(progress: Progress, means: list[float], **figures: float) -> None:

@@ -16,9 +16,7 @@ import numpy as np
 from pycocotools.coco import COCO
 
 from pipeline.coco_evaluator import Evaluator
-
-Detection = dict[str, Any]
-"""One row of a COCO result file: image_id, category_id, score and keypoints or bbox."""
+from pipeline.detections import Detection
 
 METRICS: dict[str, tuple[str, ...]] = {
     "keypoints": ("AP", "AP50", "AP75", "AP_M", "AP_L", "AR", "AR50", "AR75", "AR_M", "AR_L"),

@@ -13,11 +13,10 @@ from typing import Any
 import numpy as np
 from pycocotools.coco import COCO
 
-from hgg.skeleton import CROWDPOSE
+from hgg.skeleton import BOX_SHARE, CROWDPOSE
 from pipeline.coco_evaluator import Evaluator
-from pipeline.metrics import Detection, check_known, load_annotations, result_rows
-
-BOX_SHARE = 0.53  # of a person's box is taken for the person's area, as the files hold no areas
+from pipeline.detections import Detection
+from pipeline.metrics import check_known, load_annotations, result_rows
 
 # An image's crowdIndex says how much its people overlap, from 0 to 1 (CrowdPose, section 3).
 CROWDING: dict[str, tuple[float, float]] = {

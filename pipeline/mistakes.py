@@ -11,6 +11,7 @@ from pydantic.fields import FieldInfo
 
 from hgg.config import Settings
 from pipeline.config import RunConfig
+from pipeline.keys import flat
 from pipeline.store import SCHEME
 
 LEAST_LIKENESS = 0.6  # of two dotted keys, below which a suggestion would only confuse
@@ -28,15 +29,6 @@ def check(values: Mapping[str, Any]) -> tuple[RunConfig | None, list[Mistake]]:
     known, mistakes = _sort_out(values, RunConfig)
     config, more = _validate(known)
     return config, mistakes + more
-
-
-def flat(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    """Nested values as one mapping of dotted keys."""
-    result: dict[str, Any] = {}
-    for name, value in values.items():
-        key = f"{prefix}{name}"
-        result |= flat(value, key + ".") if isinstance(value, dict) and value else {key: value}
-    return result
 
 
 def _sort_out(

@@ -13,9 +13,7 @@ segment's end cuts it. The number of lanes follows from the batch size alone as 
 of ranks divides it; where a lane stands at step k is a multiplication.
 """
 
-import hashlib
 import math
-import struct
 from collections.abc import Iterator, Sequence
 
 import numpy as np
@@ -68,9 +66,3 @@ class Order:
 
     def _rng(self, *parts: int) -> np.random.Generator:
         return np.random.default_rng((self.seed, *parts))
-
-
-def sample_key(seed: int, epoch: int, image_id: int, view: int) -> int:
-    """64 bits that decide how a sample is augmented in an epoch, wherever it is read."""
-    packed = struct.pack("<4q", seed, epoch, image_id, view)
-    return int.from_bytes(hashlib.blake2b(packed, digest_size=8).digest(), "little", signed=True)

@@ -1,21 +1,17 @@
 """One shard of an evaluation as a piece of work, and the file that it leaves."""
 
-import json
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
-import numpy as np
 import torch
 
 from hgg.predictor import Predictor
 from pipeline.config import RunConfig
-from pipeline.evaluate import find_people
-from pipeline.files import write_json
-from pipeline.found import Found, Portion
-from pipeline.grouping_errors import Fates
-from pipeline.loop import step_seed
+from pipeline.fingerprint import described, fingerprint
+from pipeline.found import Portion, write_found
+from pipeline.people import find_people
 from pipeline.progress import Progress
-from pipeline.settings import described, fingerprint
+from pipeline.seeds import step_seed
 from pipeline.shards import data_fingerprint
 from pipeline.trained import trained_model
 
@@ -58,7 +54,7 @@ def find_part(plan: Plan, predictor: Predictor, portion: Portion, progress: Prog
     """Find the people of a shard and keep them; where grouping is random, by the shard's own seed."""
     torch.manual_seed(step_seed(plan.config.evaluate.seed, portion.shard, 0))
     size = plan.config.evaluate.batch_size
-    write_part(
+    write_found(
         part_file(plan, portion), find_people(predictor, plan.records, portion, size, progress=progress)
     )
 
@@ -66,34 +62,6 @@ def find_part(plan: Plan, predictor: Predictor, portion: Portion, progress: Prog
 def part_file(plan: Plan, portion: Portion) -> Path:
     """Where it is kept what was found in a shard."""
     return plan.folder / f"part-{portion.shard:05d}.json"
-
-
-def write_part(path: Path, found: Found) -> None:
-    """Keep what was found, every number with all its digits."""
-    rows = {
-        grouping: [row | {"keypoints": row["keypoints"].tolist()} for row in of_grouping]
-        for grouping, of_grouping in found.rows.items()
-    }
-    fates = {grouping: [*counted.items()] for grouping, counted in found.fates.items()}
-    kept = {"rows": rows, "fates": fates, "crowding": [*found.crowding.items()]}
-    plain = {"image_ids": found.image_ids, "people": found.people, "candidates": found.candidates}
-    write_json(path, plain | kept)
-
-
-def read_part(path: Path) -> Found:
-    """What `write_part` kept."""
-    kept: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-    rows = {
-        grouping: [row | {"keypoints": np.array(row["keypoints"])} for row in of_grouping]
-        for grouping, of_grouping in kept["rows"].items()
-    }
-    fates = {
-        grouping: {image_id: Fates(*counts) for image_id, counts in counted}
-        for grouping, counted in kept["fates"].items()
-    }
-    return Found(
-        rows, kept["image_ids"], kept["people"], kept["candidates"], fates, dict(map(tuple, kept["crowding"]))
-    )
 
 
 def remove_parts(plan: Plan) -> None:

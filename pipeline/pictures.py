@@ -4,13 +4,13 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import cv2
 import numpy as np
 
 from hgg.draw import colours_like, draw_poses, side_by_side, stacked
 from hgg.poses import Poses
 from hgg.skeleton import COCO, Skeleton
-from pipeline.files import atomic_path
+from pipeline.jpeg import write_picture
+from pipeline.truth import crowding, true_poses
 
 TITLES = {"ae": "AE", "hgg": "HGG"}  # of the groupings that are drawn, from left to right
 PANEL_SIDE = 480  # pixels of a panel's longer side
@@ -51,40 +51,6 @@ class Gallery:
         for path, picture in pictures.items():
             write_picture(path, picture)
         return list(pictures)
-
-
-def crowding(record: dict[str, Any]) -> float:
-    """How much the labelled people of a record overlap."""
-    boxes_P4 = np.array([person["box"] for person in record["people"]], np.float64).reshape(-1, 4)
-    return overlap(boxes_P4)
-
-
-def overlap(boxes_P4: np.ndarray) -> float:
-    """How much people overlap: the sum over pairs of the IoU of their boxes (x, y, width, height)."""
-    low, size = boxes_P4[:, :2], boxes_P4[:, 2:]
-    high = low + size
-    shared = np.minimum(high[:, None], high[None]) - np.maximum(low[:, None], low[None])
-    intersection_PP = shared.clip(min=0).prod(axis=-1)
-    area_P = size.prod(axis=-1)
-    union_PP = area_P[:, None] + area_P[None] - intersection_PP
-    ratio_PP = intersection_PP / np.maximum(union_PP, 1.0)
-    return float(np.triu(ratio_PP, k=1).sum())
-
-
-def true_poses(record: dict[str, Any], skeleton: Skeleton = COCO) -> Poses:
-    """The people of a record, labelled joints with score 1."""
-    points = np.array([person["keypoints"] for person in record["people"]], np.float32)
-    keypoints_PJ3 = points.reshape(-1, skeleton.count, 3)
-    keypoints_PJ3[..., 2] = keypoints_PJ3[..., 2] > 0
-    return Poses(keypoints_PJ3, np.ones(len(keypoints_PJ3), np.float32))
-
-
-def write_picture(path: Path, picture: np.ndarray) -> None:
-    """Write an RGB image as PNG, whole or not at all."""
-    done, data = cv2.imencode(".png", cv2.cvtColor(picture, cv2.COLOR_RGB2BGR))
-    assert done, picture.shape
-    with atomic_path(path) as temporary:
-        temporary.write_bytes(data.tobytes())
 
 
 def _row(shown: Shown, skeleton: Skeleton) -> np.ndarray:

@@ -17,11 +17,9 @@ from pipeline.detections import PERSON
 from pipeline.errors import UserError
 from pipeline.explain import explain, read_labels
 from pipeline.files import write_json
-from pipeline.jpeg import decode_picture
-from pipeline.pictures import write_picture
-from pipeline.progress import Progress
+from pipeline.jpeg import decode_picture, write_picture
+from pipeline.progress import Progress, chunks
 from pipeline.rejects import BadData
-from pipeline.shard_writer import chunks
 
 SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff")
 FOUND, MISSING = 2, 0  # COCO's visibility flags

@@ -1,6 +1,5 @@
 """Both stages of preprocessing for both splits: COCO's files to records to samples."""
 
-import logging
 import time
 from contextlib import ExitStack
 from typing import Any
@@ -11,9 +10,6 @@ from pipeline.memory import peak_mib
 from pipeline.records import plan_records
 from pipeline.samples import plan_samples
 from pipeline.shard_writer import Stage
-from pipeline.stage import run_stage
-
-log = logging.getLogger(__name__)
 
 
 def preprocess(config: RunConfig) -> dict[str, Any]:
@@ -42,4 +38,7 @@ def preprocess(config: RunConfig) -> dict[str, Any]:
 
 
 def _run(stage: Stage, config: RunConfig, ray_running: ExitStack) -> dict[str, Any]:
+    # Imported here so that planning needs no Ray.
+    from pipeline.stage import run_stage
+
     return run_stage(stage, config.data.max_rejected, config.data.workers, ray_running)

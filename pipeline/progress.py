@@ -2,11 +2,16 @@
 
 import logging
 import time
+from collections.abc import Iterable, Iterator
 from datetime import timedelta
+from itertools import islice
+from typing import TypeVar
 
 LOG_SECONDS = 10.0  # between two lines, where the work comes in small parts
 
 log = logging.getLogger(__name__)
+
+Item = TypeVar("Item")
 
 
 class Progress:
@@ -41,3 +46,10 @@ class Progress:
             "%s: %d of %d %s, %.1f %s/s, %s left",
             *(self.title, self.done, self.total, self.unit, rate, self.unit, left),
         )
+
+
+def chunks(items: Iterable[Item], size: int) -> Iterator[list[Item]]:
+    """Lists of `size` items in a row, the last one shorter."""
+    items = iter(items)
+    while chunk := list(islice(items, size)):
+        yield chunk

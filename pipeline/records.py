@@ -7,16 +7,17 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from pipeline.annotations import COCO_DIALECT, DIALECTS, Dialect, people_and_ignored
+from pipeline.annotations import people_and_ignored
 from pipeline.coco import CocoImage, read_coco
 from pipeline.config import RunConfig
 from pipeline.errors import UserError
+from pipeline.fingerprint import fingerprint
 from pipeline.jpeg import decode_picture
-from pipeline.layout import annotation_file, image_folder
+from pipeline.layout import COCO_DIALECT, DIALECTS, Dialect, annotation_file, image_folder
+from pipeline.progress import chunks
 from pipeline.rejects import BadData, Rejection
 from pipeline.rows import RECORD_SCHEMA, with_metadata
-from pipeline.settings import fingerprint
-from pipeline.shard_writer import Stage, Tally, Task, chunks, write_shard
+from pipeline.shard_writer import Stage, Tally, Task, write_shard
 from pipeline.shards import ShardRow, stage_folder
 from pipeline.store import sizes_below
 

@@ -6,8 +6,8 @@ from typing import Any
 from pipeline.card import registered_card, results_of
 from pipeline.config import RunConfig
 from pipeline.errors import UserError
+from pipeline.paths import REGISTERED
 from pipeline.registry import CHALLENGER, CHAMPION, WEIGHTS, Version, champion, judge, log_version, settle
-from pipeline.settings import REGISTERED
 from pipeline.tracking import track
 from pipeline.tracking_store import open_store
 from pipeline.trained import model_file

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from pipeline.config import RunConfig
 from pipeline.errors import UserError, first_line
 from pipeline.files import atomic_path, write_text
-from pipeline.settings import REGISTERED
+from pipeline.paths import REGISTERED
 from pipeline.tracking import Tracked
 from pipeline.tracking_store import open_store, store_uri
 

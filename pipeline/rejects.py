@@ -11,6 +11,8 @@ from pipeline.files import write_text
 
 FREQUENT = 3  # reasons named in the message when too many images are bad
 
+REJECTED = "rejected.jsonl"
+
 
 class BadData(ValueError):
     """A picture or an annotation that cannot be used.

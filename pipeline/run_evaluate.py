@@ -13,6 +13,7 @@ from pipeline.errors import UserError
 from pipeline.evaluate import Evaluation
 from pipeline.evaluate_parts import evaluate_parts, gallery_of
 from pipeline.files import sha256_file, write_text
+from pipeline.fingerprint import fingerprint
 from pipeline.grouping_errors import fate_table
 from pipeline.jpeg import decode_picture
 from pipeline.layout import annotation_file
@@ -20,7 +21,7 @@ from pipeline.memory import keep_freed_memory
 from pipeline.parts import load_predictor, plan_evaluation, remove_parts
 from pipeline.provenance import provenance, write_results
 from pipeline.runtime import draw_runtime, measure_runtime
-from pipeline.settings import fingerprint, print_config
+from pipeline.settings import print_config
 from pipeline.shards import data_fingerprint, read_records, stage_folder
 from pipeline.tracking import Tracked, track
 from pipeline.trained import model_file

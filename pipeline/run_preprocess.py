@@ -4,11 +4,12 @@ from typing import Any
 
 from pipeline.config import RunConfig
 from pipeline.files import write_text
+from pipeline.fingerprint import fingerprint
 from pipeline.preprocess import preprocess
 from pipeline.provenance import provenance, write_results
-from pipeline.settings import fingerprint, print_config
+from pipeline.rejects import REJECTED
+from pipeline.settings import print_config
 from pipeline.shards import stage_folder
-from pipeline.stage import REJECTED
 from pipeline.start import check_start
 from pipeline.tracking import track
 

@@ -1,15 +1,10 @@
 """A training stage from the job's side: checked, named, tracked, trained here or on Ray, summed up."""
 
 import logging
-from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, ExitStack
 from typing import Any
 
-import torch
-
-from pipeline.checkpoint import FolderCheckpoints, ScoredCheckpoints
 from pipeline.config import RunConfig
-from pipeline.errors import UserError
 from pipeline.files import write_text
 from pipeline.follow import Follower, following
 from pipeline.memory import peak_mib
@@ -19,7 +14,7 @@ from pipeline.settings import print_config
 from pipeline.start import check_start
 from pipeline.task import StageName, Task, claim_folder, finished_results, plan_task
 from pipeline.tracking import Tracked, sending, track
-from pipeline.worker import run_worker
+from pipeline.train import train_task
 
 KEPT_IN_MLFLOW = ("config.yaml", "metrics.csv", "curves.png", "train.log", "pictures", "results.json")
 
@@ -73,29 +68,6 @@ def _send_again(task: Task, results: dict[str, Any]) -> dict[str, Any]:
         write_results(task.folder, results)
         _keep(task, tracked)
     return results
-
-
-def train_task(
-    task: Task, scored: Callable[[int, float], None] | None = None, callbacks: Sequence[Any] = ()
-) -> dict[str, Any]:
-    """Train on Ray or, with `train.num_workers=0`, in this process; returns rank 0's figures.
-
-    Args:
-        task: its folder must be claimed.
-        scored: in this process, told step and AP of each validation.
-        callbacks: on Ray, of Ray Train.
-    """
-    if task.config.train.num_workers:
-        # Imported here so that training in this process needs no Ray.
-        from pipeline.trainer import train_on_ray
-
-        return train_on_ray(task, callbacks)
-    if task.config.train.use_gpu and not torch.cuda.is_available():
-        raise UserError("train.use_gpu=true: torch finds no GPU here: set train.use_gpu=false")
-    device = torch.device("cuda" if task.config.train.use_gpu else "cpu")
-    folder = task.folder / "checkpoints" / f"{task.name}-local"
-    checkpoints = FolderCheckpoints(folder, task.config.train.keep_checkpoints)
-    return run_worker(task, ScoredCheckpoints(checkpoints, scored) if scored else checkpoints, device)
 
 
 def _results(task: Task, tracked: Tracked, figures: dict[str, Any]) -> dict[str, Any]:

@@ -23,7 +23,6 @@ from pipeline.sweep import (
 from pipeline.tracking import RUN_FILE, Tracked, sending, track
 from pipeline.trial import Trial, read_trial
 from pipeline.tune_report import Compared, verdict, write_report
-from pipeline.tuner import begun, search, train_all
 
 log = logging.getLogger(__name__)
 
@@ -43,6 +42,9 @@ def run_tune(base: RunConfig, resume: bool = False) -> dict[str, Any]:
             nothing to go on with.
         RuntimeError: no trial came to its end.
     """
+    # Imported here so that everything but the search itself needs no Ray.
+    from pipeline.tuner import begun, search
+
     check_start(base)
     first_points(base)
     name = sweep_name(base)
@@ -106,6 +108,8 @@ def _compare(base: RunConfig, best: Point, parent: str) -> Compared:
     configs = [point_config(base, point, seed) for seed in seeds for point in points.values()]
     unlike = {config.trial: config for config in configs}
     if unlike:
+        from pipeline.tuner import train_all
+
         log.info(
             "tune: %d trainings with other seeds, of the best values and the paper's weights", len(unlike)
         )

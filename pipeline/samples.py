@@ -7,11 +7,13 @@ from typing import Any
 
 from hgg.config import NetworkConfig
 from pipeline.config import DataConfig, RunConfig
-from pipeline.encode import encode_view, view_rng
+from pipeline.encode import encode_view
+from pipeline.fingerprint import fingerprint
 from pipeline.jpeg import decode_picture
+from pipeline.progress import chunks
 from pipeline.rows import SAMPLE_SCHEMA, read_rows, with_metadata
-from pipeline.settings import fingerprint
-from pipeline.shard_writer import Stage, Tally, Task, chunks, write_shard
+from pipeline.seeds import view_rng
+from pipeline.shard_writer import Stage, Tally, Task, write_shard
 from pipeline.shards import ShardRow, records_manifest, stage_folder
 from pipeline.store import as_path
 

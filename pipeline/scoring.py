@@ -1,14 +1,19 @@
 """AP by the rules of the data set that a skeleton belongs to: COCO's (OCHuman's too), or CrowdPose's."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 from pycocotools.coco import COCO
 
 from hgg.skeleton import SkeletonName
+from pipeline.detections import Detection
 from pipeline.errors import UserError
-from pipeline.metrics import Detection, coco_metrics, load_annotations
+from pipeline.metrics import coco_metrics, load_annotations
 from pipeline.metrics_crowdpose import crowdpose_metrics, with_areas
+
+FIGURES = ("AP", "AP50", "AP75", "AP_M", "AP_L", "AP_easy", "AP_medium", "AP_hard", "AR")
+"""Those that tables show: COCO's know sizes, CrowdPose's degrees of crowding."""
+TITLES = {"ae": "AE", "hgg": "HGG", "oracle": "oracle"}
 
 
 def load_truth(path: Path, skeleton: SkeletonName) -> COCO:
@@ -40,3 +45,16 @@ def score(
     """
     rules = crowdpose_metrics if skeleton == "crowdpose" else coco_metrics
     return rules(truth, detections, image_ids)
+
+
+def ap_table(ap: Mapping[str, Mapping[str, float]]) -> str:
+    """AP and AR of each grouping under each other; a dash where no person counts."""
+    shown = [name for name in FIGURES if all(name in figures for figures in ap.values())]
+    width = max(8, 1 + max(map(len, shown)))
+    lines = [" " * 8 + "".join(f"{name:>{width}}" for name in shown)]
+    for grouping, figures in ap.items():
+        values = (
+            f"{figures[name]:{width}.3f}" if figures[name] >= 0 else f"{'-':>{width}}" for name in shown
+        )
+        lines.append(f"{TITLES[grouping]:8}" + "".join(values))
+    return "\n".join(lines)

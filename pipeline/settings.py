@@ -4,44 +4,23 @@ OmegaConf reads and merges; it takes `1e-5` as a number, which plain YAML 1.1 ta
 are reported at once, before anything starts.
 """
 
-import hashlib
-import json
-import os
 import textwrap
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import yaml
 from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
-from pydantic import BaseModel
 
 from hgg.config import Settings
 from pipeline.config import RunConfig
-from pipeline.config_tune import TuneConfig
 from pipeline.errors import UserError
-from pipeline.mistakes import Mistake, check, flat
-from pipeline.store import as_path, in_store
+from pipeline.keys import flat
+from pipeline.mistakes import Mistake, check
+from pipeline.paths import absolute
 
 COMMAND_LINE = "command line"
-ROOT_VARIABLE = "HGG_ROOT"
-REGISTERED = "models:/"  # how a registered model is named, where a file could be
-SUBMITTED = "RAY_JOB_CONFIG_JSON_ENV_VAR"  # what Ray sets for the script of `ray job submit`
-FINGERPRINT_DIGITS = 12
-# Settings that runs made before them lack, by the end of their dotted keys, and what they were then.
-LATER = {
-    "skeleton": "coco",
-    "format": "coco",
-    "annotations": "",
-    "pictures": "",
-    "model": "hgg",
-    "held_out": 0.0,
-    "evaluate.num_workers": 0,
-    "tune": TuneConfig().model_dump(mode="json"),
-}
-
-SomeSettings = TypeVar("SomeSettings", bound=Settings)
 
 
 def load_config(files: Sequence[Path], overrides: Sequence[str] = ()) -> RunConfig:
@@ -52,7 +31,7 @@ def load_config(files: Sequence[Path], overrides: Sequence[str] = ()) -> RunConf
     sources = {str(path): _read_yaml(path) for path in files} | {COMMAND_LINE: _read_overrides(overrides)}
     config, mistakes = check(_merge(sources))
     if config is not None and not mistakes:
-        return _absolute(config)
+        return absolute(config)
     lines = [_located(mistake, sources) for mistake in mistakes]
     if len(lines) > 1:
         lines = [f"{len(lines)} mistakes in the configuration:"] + [f"  {line}" for line in lines]
@@ -66,32 +45,9 @@ def print_config(config: Settings) -> str:
 
 def changed(config: RunConfig) -> dict[str, Any]:
     """Dotted keys and values that differ from the defaults, for log lines and trackers."""
-    defaults = flat(_absolute(RunConfig()).model_dump(mode="json"))
+    defaults = flat(absolute(RunConfig()).model_dump(mode="json"))
     values = flat(config.model_dump(mode="json"))
     return {key: value for key, value in values.items() if defaults[key] != value}
-
-
-def described(settings: BaseModel, exclude: set[str] | None = None) -> dict[str, Any]:
-    """Settings as JSON values for a fingerprint, without those of `LATER` at their defaults.
-
-    So what was made before there was such a setting keeps its name, and is not made again.
-    """
-    return _without_later(settings.model_dump(mode="json", exclude=exclude))
-
-
-def _without_later(values: dict[str, Any], above: str = "") -> dict[str, Any]:
-    return {
-        key: _without_later(value, f"{above}.{key}") if isinstance(value, dict) else value
-        for key, value in values.items()
-        if not any(f"{above}.{key}".endswith(f".{end}") and value == then for end, then in LATER.items())
-    }
-
-
-def fingerprint(values: BaseModel | Mapping[str, Any]) -> str:
-    """12 hexadecimal digits of the SHA-256 of settings, or of any JSON mapping, whatever their order."""
-    plain = described(values) if isinstance(values, BaseModel) else values
-    text = json.dumps(plain, sort_keys=True, separators=(",", ":"), allow_nan=False)
-    return hashlib.sha256(text.encode()).hexdigest()[:FINGERPRINT_DIGITS]
 
 
 def _read_yaml(path: Path) -> dict[str, Any]:
@@ -150,37 +106,6 @@ def _located(mistake: Mistake, sources: Mapping[str, dict[str, Any]]) -> str:
     """The mistake's text after the file that it is in; the command line is before the user's eyes anyway."""
     places = [place for place, values in sources.items() if mistake.key in flat(values)]
     return mistake.text if not places or places[-1] == COMMAND_LINE else f"{places[-1]}: {mistake.text}"
-
-
-def _absolute(config: SomeSettings) -> SomeSettings:
-    """The settings with every path absolute, so that processes elsewhere read the same files."""
-    updates: dict[str, Any] = {}
-    for name in config.__class__.model_fields:
-        value = getattr(config, name)
-        if isinstance(value, Path):
-            updates[name] = _absolute_path(as_path(value).expanduser())
-        elif isinstance(value, Settings):
-            updates[name] = _absolute(value)
-    return config.model_copy(update=updates)
-
-
-def _absolute_path(path: Path) -> Path:
-    """What is in the current folder stays there; everything else that is relative is below `root_folder`."""
-    if str(path).startswith(REGISTERED) or in_store(path):  # no path of this machine
-        return path
-    here = path.absolute()
-    return here if here.exists() else (root_folder() / path).absolute()
-
-
-def root_folder() -> Path:
-    """Where relative paths of settings begin: $HGG_ROOT, by default the current folder.
-
-    That of a submitted job is a copy of this repository which Ray removes, so there it is ~/hgg instead.
-    """
-    named = os.environ.get(ROOT_VARIABLE)
-    if named:
-        return Path(named).expanduser()
-    return Path.home() / "hgg" if SUBMITTED in os.environ else Path.cwd()
 
 
 def _yaml_lines(config: Settings) -> Iterator[str]:

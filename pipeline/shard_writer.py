@@ -6,11 +6,10 @@ bytes and the inputs and settings that are asked for; else it is written again.
 
 import json
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
-from itertools import islice
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -19,7 +18,6 @@ from pipeline.files import atomic_path, sha256_file, write_json
 from pipeline.rejects import Rejection
 from pipeline.shards import ShardRow, StageName, row_file, shard_file, shard_number
 
-Item = TypeVar("Item")
 STALE = ".stale."  # dotted, as temporary files are, so that a listing of shards skips it
 
 
@@ -121,10 +119,3 @@ def set_aside(folder: Path, shards: int) -> list[Path]:
     for path in beyond:
         path.with_suffix(".json").unlink(missing_ok=True)
     return sorted(path.replace(path.with_name(STALE + path.name)) for path in beyond)
-
-
-def chunks(items: Iterable[Item], size: int) -> Iterator[list[Item]]:
-    """Lists of `size` items in a row, the last one shorter."""
-    items = iter(items)
-    while chunk := list(islice(items, size)):
-        yield chunk

@@ -12,9 +12,9 @@ from typing import Any, Literal, NamedTuple
 
 from pipeline.errors import UserError
 from pipeline.files import write_json
+from pipeline.fingerprint import fingerprint
 from pipeline.rejects import Rejection, by_reason
 from pipeline.rows import read_rows
-from pipeline.settings import fingerprint
 from pipeline.store import sizes_below
 
 MANIFEST = "manifest.json"

@@ -19,11 +19,9 @@ from pipeline.cluster import start_ray
 from pipeline.errors import UserError
 from pipeline.memory import peak_mib
 from pipeline.progress import Progress
-from pipeline.rejects import Rejection, check_limit, list_rejected
+from pipeline.rejects import REJECTED, Rejection, check_limit, list_rejected
 from pipeline.shard_writer import Stage, Task, set_aside, standing_row
 from pipeline.shards import MANIFEST, Manifest, ShardRow, write_manifest
-
-REJECTED = "rejected.jsonl"
 
 log = logging.getLogger(__name__)
 

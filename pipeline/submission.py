@@ -7,16 +7,14 @@ from typing import Any, Literal
 
 from hgg.predictor import Predictor
 from pipeline.config import RunConfig
-from pipeline.detections import coco_rows, write_detections
+from pipeline.detections import Detection, coco_rows, write_detections
 from pipeline.errors import UserError
 from pipeline.files import sha256_file
+from pipeline.fingerprint import fingerprint
 from pipeline.jpeg import decode_picture
-from pipeline.metrics import Detection
-from pipeline.progress import Progress
+from pipeline.progress import Progress, chunks
 from pipeline.provenance import provenance, write_results
 from pipeline.rejects import BadData
-from pipeline.settings import fingerprint
-from pipeline.shard_writer import chunks
 from pipeline.trained import model_file, trained_model
 
 Algorithm = Literal["hgg", "ae"]

@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING
 
 from pipeline.cluster import QUIET
 from pipeline.errors import UserError, first_line
+from pipeline.paths import ROOT_VARIABLE
 from pipeline.provenance import REPOSITORY, provenance
-from pipeline.settings import ROOT_VARIABLE
 
 if TYPE_CHECKING:
     from ray.job_submission import JobSubmissionClient

@@ -7,7 +7,7 @@ from typing import Any
 from hgg.config import LossConfig
 from pipeline.config import RunConfig
 from pipeline.errors import UserError
-from pipeline.settings import described, fingerprint
+from pipeline.fingerprint import described, fingerprint
 from pipeline.shards import records_manifest, stage_folder
 from pipeline.task import Task, plan_task
 

@@ -25,7 +25,7 @@ from pipeline.errors import UserError
 from pipeline.files import atomic_path, write_json
 from pipeline.synthetic_scenes import draw_scene
 
-logger = logging.getLogger(__name__)
+log = logging.getLogger(__name__)
 
 MARKER = "synthetic.json"
 DRAWING = 1  # raised whenever the same settings draw something else
@@ -96,7 +96,7 @@ def _make_split(
         return {**_counts(json.loads(file.read_text(encoding="utf-8"))), "drawn": False}
     file.unlink(missing_ok=True)  # while pictures are being written the split is not complete
     (root / split).mkdir(parents=True, exist_ok=True)
-    logger.info("drawing %d pictures into %s", count, root / split)
+    log.info("drawing %d pictures into %s", count, root / split)
     draw = partial(_write_picture, root / split, split, first_id, settings)
     images: list[Image] = []
     annotations: list[Annotation] = []

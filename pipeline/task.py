@@ -9,9 +9,9 @@ import torch
 from pipeline.config import RunConfig, StageConfig
 from pipeline.errors import UserError
 from pipeline.files import sha256_file, write_json
+from pipeline.fingerprint import described, fingerprint
 from pipeline.layout import annotation_file
 from pipeline.registry import local_model
-from pipeline.settings import described, fingerprint
 from pipeline.shards import (
     data_fingerprint,
     held_out_shards,

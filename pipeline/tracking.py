@@ -21,7 +21,7 @@ from hgg.config import GroupingConfig
 from pipeline.config import RunConfig
 from pipeline.errors import first_line
 from pipeline.files import write_json
-from pipeline.mistakes import flat
+from pipeline.keys import flat
 from pipeline.provenance import provenance
 from pipeline.store import local_copy
 from pipeline.tracking_store import STORE_VARIABLE, connect, store_uri

@@ -1,7 +1,6 @@
 """A training stage on Ray Train: DDP workers, checkpoints that Ray commits, restarts after failures."""
 
 import errno
-import logging
 import math
 import os
 import tempfile
@@ -20,10 +19,11 @@ from ray.train.v2.api.config import CheckpointConfig, FailureConfig, LoggingConf
 from ray.train.v2.torch.torch_trainer import TorchTrainer
 
 from pipeline.checkpoint import write_checkpoint
-from pipeline.cluster import room_for, start_ray, worker_resources
+from pipeline.cluster import start_ray
 from pipeline.errors import UserError
 from pipeline.loop import NotFiniteError, Training
-from pipeline.store import SCHEME, file_system, in_store, stored
+from pipeline.resources import ray_storage, room_for, worker_resources
+from pipeline.store import in_store, stored
 from pipeline.task import Task
 from pipeline.worker import run_worker
 
@@ -32,8 +32,6 @@ NOT_VALIDATED = -1.0  # Ray scores by a finite number, and keeps higher ones fir
 # A rank waits this long for another one; rank 0 validates while the others wait.
 PATIENCE_SECONDS = 4 * 60 * 60
 FULL = os.strerror(errno.ENOSPC)
-
-log = logging.getLogger(__name__)
 
 
 class RayCheckpoints:
@@ -118,13 +116,6 @@ def train_on_ray(task: Task, callbacks: Sequence[UserCallback] = ()) -> dict[str
     if "not_finite" in outcome:
         raise NotFiniteError(outcome["not_finite"])
     return outcome["figures"]
-
-
-def ray_storage(folder: Path) -> dict[str, Any]:
-    """A folder as Ray's `RunConfig`s take it."""
-    if in_store(folder):
-        return {"storage_path": str(folder).removeprefix(SCHEME), "storage_filesystem": file_system()}
-    return {"storage_path": str(folder)}
 
 
 def _run_rank(settings: dict[str, Any]) -> dict[str, Any]:

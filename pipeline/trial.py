@@ -9,11 +9,11 @@ from pipeline.follow import following
 from pipeline.loop import NotFiniteError, Row
 from pipeline.provenance import provenance, write_results
 from pipeline.report import read_history
-from pipeline.run_stage import train_task
 from pipeline.settings import print_config
 from pipeline.sweep import Point, point_task
 from pipeline.task import Task, claim_folder, finished_results, plan_task
 from pipeline.tracking import track
+from pipeline.train import train_task
 
 State = Literal["finished", "pruned", "diverged", "failed"]
 Scored = Callable[[int, float], None]

@@ -11,6 +11,7 @@ import yaml
 
 from pipeline.config import RunConfig
 from pipeline.files import atomic_path, write_text
+from pipeline.keys import nested
 from pipeline.settings import changed
 from pipeline.sweep import SEARCHED, Point, own_point, paper_point, with_point
 from pipeline.trial import Trial
@@ -118,18 +119,6 @@ def _best_yaml(base: RunConfig, best: Trial, said: str) -> str:
     found = {f"{group}.{name}": best.point[name] for name, group in SEARCHED.items()}
     values = nested(changed(with_point(base, best.point)) | found)
     return "\n".join(head) + "\n" + yaml.safe_dump(values, sort_keys=False)
-
-
-def nested(values: Mapping[str, Any]) -> dict[str, Any]:
-    """Dotted keys as groups."""
-    groups: dict[str, Any] = {}
-    for key, value in values.items():
-        *path, name = key.split(".")
-        inner = groups
-        for part in path:
-            inner = inner.setdefault(part, {})
-        inner[name] = value
-    return groups
 
 
 def _draw(path: Path, base: RunConfig, trials: Sequence[Trial]) -> None:

@@ -19,11 +19,11 @@ from ray.tune.integration.ray_train import TuneReportCallback
 from ray.tune.schedulers import ASHAScheduler, FIFOScheduler
 from ray.tune.search.optuna import OptunaSearch
 
-from pipeline.cluster import room_for, start_ray, task_options
+from pipeline.cluster import start_ray
 from pipeline.config import RunConfig, TrainConfig
 from pipeline.errors import first_line
+from pipeline.resources import ray_storage, room_for, task_options
 from pipeline.sweep import SEARCHED, first_points, point_config, rungs
-from pipeline.trainer import ray_storage
 from pipeline.trial import Trial, read_trial, run_trial
 
 STATE = "ray"  # folder of Ray Tune's own files, in the sweep's

@@ -14,7 +14,7 @@ from pipeline.ablation_table import METRICS, write_tables
 from pipeline.config import RunConfig
 from pipeline.errors import UserError
 from pipeline.files import write_json
-from pipeline.mistakes import flat
+from pipeline.keys import flat
 from pipeline.settings import load_config, print_config
 from training_cases import tiny_run
 

@@ -11,8 +11,9 @@ from pipeline import collate
 from pipeline.batches import SampleReader, read_in_order
 from pipeline.collate import Batch
 from pipeline.errors import UserError
-from pipeline.order import WINDOW, Order, sample_key
+from pipeline.order import WINDOW, Order
 from pipeline.rows import unpack_mask
+from pipeline.seeds import sample_key
 from sample_cases import CELLS, INPUT, assert_equal, sample_row, write_samples
 
 

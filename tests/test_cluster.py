@@ -10,9 +10,10 @@ import ray
 from ray._private.services import find_gcs_addresses
 
 from pipeline import cluster
-from pipeline.cluster import room_for, start_ray, task_options
+from pipeline.cluster import start_ray
 from pipeline.config import TrainConfig
 from pipeline.errors import UserError
+from pipeline.resources import room_for, task_options
 
 TOKENS = ("RAY_AUTH_TOKEN", "RAY_AUTH_TOKEN_PATH")
 

@@ -8,8 +8,9 @@ import pytest
 
 from hgg.poses import Poses
 from hgg.skeleton import NUM_JOINTS
-from pipeline.detections import coco_rows, table, write_detections
+from pipeline.detections import coco_rows, write_detections
 from pipeline.metrics import METRICS
+from pipeline.scoring import ap_table
 
 
 def test_a_missing_joint_is_written_at_the_mean_of_the_others() -> None:
@@ -32,7 +33,7 @@ def test_only_the_twenty_people_that_coco_counts_are_kept() -> None:
 
 def test_the_table_has_a_line_a_grouping() -> None:
     figures = dict.fromkeys(METRICS["keypoints"], 0.5) | {"AP": 0.12345, "AP_L": -1.0}
-    lines = table({"ae": figures, "oracle": figures}).splitlines()
+    lines = ap_table({"ae": figures, "oracle": figures}).splitlines()
     assert lines[0].split() == ["AP", "AP50", "AP75", "AP_M", "AP_L", "AR"]
     assert [line.split()[:2] for line in lines[1:]] == [["AE", "0.123"], ["oracle", "0.123"]]
     assert lines[1].split()[5] == "-"
@@ -51,10 +52,10 @@ def test_a_result_file_is_a_json_list(tmp_path: Path) -> None:
 
 def test_the_table_shows_the_figures_that_all_groupings_have() -> None:
     coco = dict.fromkeys(("AP", "AP50", "AP75", "AP_M", "AP_L", "AR", "AR50"), 0.5)
-    lines = table({"ae": coco, "hgg": coco | {"AP_L": -1.0}}).splitlines()
+    lines = ap_table({"ae": coco, "hgg": coco | {"AP_L": -1.0}}).splitlines()
     assert lines[0].split() == ["AP", "AP50", "AP75", "AP_M", "AP_L", "AR"]
     assert lines[2].split() == ["HGG", "0.500", "0.500", "0.500", "0.500", "-", "0.500"]
     crowdpose = dict.fromkeys(("AP", "AP50", "AP75", "AP_easy", "AP_medium", "AP_hard", "AR"), 0.5)
-    lines = table({"hgg": crowdpose}).splitlines()
+    lines = ap_table({"hgg": crowdpose}).splitlines()
     assert lines[0].split() == ["AP", "AP50", "AP75", "AP_easy", "AP_medium", "AP_hard", "AR"]
     assert len(lines[0]) == len(lines[1])

@@ -9,11 +9,12 @@ from hgg.config import NetworkConfig
 from hgg.skeleton import NUM_JOINTS
 from hgg.transform import letterbox, to_pixels
 from pipeline.config import DataConfig
-from pipeline.encode import encode_view, to_labels, view_rng
+from pipeline.encode import encode_view, to_labels
 from pipeline.jpeg import decode_picture, encode_jpeg
 from pipeline.regions import to_regions, union
 from pipeline.rejects import BadData
 from pipeline.rows import unpack_mask
+from pipeline.seeds import view_rng
 
 WIDTH, HEIGHT, INPUT, CELLS = 64, 32, 32, 8
 NETWORK = NetworkConfig(input_size=INPUT, depth=3)

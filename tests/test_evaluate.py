@@ -18,13 +18,15 @@ from hgg.skeleton import NUM_JOINTS
 from pipeline import found as found_module
 from pipeline import progress
 from pipeline.config import RunConfig
-from pipeline.detections import coco_rows, write_detections
+from pipeline.detections import Detection, coco_rows, write_detections
 from pipeline.errors import UserError
-from pipeline.evaluate import GROUPINGS, Evaluation, Grouping, evaluate_model, true_people
+from pipeline.evaluate import Evaluation, evaluate_model
 from pipeline.jpeg import decode_picture
-from pipeline.metrics import Detection, coco_metrics
+from pipeline.metrics import coco_metrics
+from pipeline.people import GROUPINGS, Grouping
 from pipeline.pictures import Gallery
 from pipeline.shards import read_records
+from pipeline.truth import true_people
 
 NETWORK = {"input_size": 128, "stacks": 1, "channels": 8, "increase": 0, "depth": 2, "visual_dim": 4}
 PEOPLE = [[(20.0, 20.0)], [], [(30.0, 40.0), (120.0, 30.0)], [(50.0, 30.0), (75.0, 40.0)], [(90.0, 50.0)]]

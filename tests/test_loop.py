@@ -17,7 +17,8 @@ from torch.nn.parallel import DistributedDataParallel
 from hgg.config import ModelConfig
 from hgg.objective import Terms
 from hgg.targets import Targets
-from pipeline.loop import NotFiniteError, step_seed, teacher_share
+from pipeline.loop import NotFiniteError, teacher_share
+from pipeline.seeds import step_seed
 from tests.training_cases import MODEL, OPTIONS, STAGE, batches, make_training, part_of, run, same_weights
 
 # All images merge by ground truth: which ones do is drawn by rank as soon as not all do.

@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 
 from hgg.skeleton import NUM_JOINTS
-from pipeline.pictures import PANEL_SIDE, Gallery, overlap, true_poses
+from pipeline.pictures import PANEL_SIDE, Gallery
+from pipeline.truth import overlap, true_poses
 
 IMAGE = np.full((60, 80, 3), 128, np.uint8)
 

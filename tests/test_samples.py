@@ -10,11 +10,12 @@ import pytest
 from hgg.config import NetworkConfig
 from hgg.skeleton import NUM_JOINTS
 from pipeline.config import DataConfig, RunConfig
-from pipeline.encode import encode_view, view_rng
+from pipeline.encode import encode_view
 from pipeline.errors import UserError
 from pipeline.records import plan_records
 from pipeline.rows import SAMPLE_SCHEMA, read_metadata
 from pipeline.samples import plan_samples
+from pipeline.seeds import view_rng
 from pipeline.shard_writer import Stage
 from pipeline.shards import read_records, write_manifest
 from tiny_coco import TinyCoco

@@ -9,7 +9,8 @@ from omegaconf import OmegaConf
 from hgg.config import NetworkConfig
 from pipeline.config import RunConfig
 from pipeline.errors import UserError
-from pipeline.settings import changed, fingerprint, load_config, print_config
+from pipeline.fingerprint import fingerprint
+from pipeline.settings import changed, load_config, print_config
 
 CONF = Path(__file__).resolve().parent.parent / "conf"
 

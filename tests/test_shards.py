@@ -11,9 +11,10 @@ import pytest
 
 from pipeline.errors import UserError
 from pipeline.files import sha256_file
+from pipeline.progress import chunks
 from pipeline.rejects import Rejection
 from pipeline.rows import pack_mask, read_metadata, read_rows, unpack_mask, with_metadata
-from pipeline.shard_writer import Tally, Task, chunks, set_aside, standing_row, write_shard
+from pipeline.shard_writer import Tally, Task, set_aside, standing_row, write_shard
 from pipeline.shards import (
     Manifest,
     ShardRow,

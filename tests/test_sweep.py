@@ -13,9 +13,10 @@ from hgg.weights import save_model
 from pipeline.batches import SampleReader
 from pipeline.config import RunConfig
 from pipeline.errors import UserError
+from pipeline.fingerprint import fingerprint
 from pipeline.loop import NotFiniteError
 from pipeline.report import read_history
-from pipeline.settings import fingerprint, load_config
+from pipeline.settings import load_config
 from pipeline.shards import held_out_shards
 from pipeline.sweep import (
     SEARCHED,

@@ -10,8 +10,9 @@ from hgg import transform as geometry
 from hgg.targets import encode_heatmaps
 from pipeline.benchmark import samples_per_second
 from pipeline.config import RunConfig
-from pipeline.encode import random_transform, to_labels, view_rng
+from pipeline.encode import random_transform, to_labels
 from pipeline.jpeg import decode_picture
+from pipeline.seeds import view_rng
 from pipeline.shards import read_records, stage_folder
 from tests.benchmarks.drawn import draw_samples, drawn_config
 from tests.benchmarks.timing import figure

@@ -22,18 +22,17 @@ import torch
 from pipeline.ablation import find_rows, plan_trials, read_row
 from pipeline.checkpoint import write_checkpoint
 from pipeline.config import RunConfig
-from pipeline.encode import view_rng
-from pipeline.found import Found
+from pipeline.fingerprint import fingerprint
+from pipeline.found import Found, write_found
 from pipeline.grouping_errors import Fates
 from pipeline.layout import annotation_file
-from pipeline.loop import step_seed
-from pipeline.order import sample_key
-from pipeline.parts import plan_evaluation, write_part
+from pipeline.parts import plan_evaluation
 from pipeline.records import plan_records
 from pipeline.report import COLUMNS
 from pipeline.rows import RECORD_SCHEMA, SAMPLE_SCHEMA, open_parquet, read_metadata
 from pipeline.samples import plan_samples
-from pipeline.settings import changed, fingerprint, load_config
+from pipeline.seeds import sample_key, step_seed, view_rng
+from pipeline.settings import changed, load_config
 from pipeline.shard_writer import Stage
 from pipeline.shards import row_file, stage_folder, write_manifest
 from pipeline.sweep import paper_point, point_task, sweep_name
@@ -251,7 +250,7 @@ def _of_files() -> dict[str, Any]:
     groups = content["optimiser"]["param_groups"]
     row = {"image_id": 1, "category_id": 1, "keypoints": torch.zeros(51).numpy(), "score": 0.5}
     part = Found({"hgg": [row]}, [1], 1, 17, {"hgg": {1: Fates(*range(6))}}, {1: 0.25})
-    write_part(PLACE / "part.json", part)
+    write_found(PLACE / "part.json", part)
     return {
         "metrics.csv": COLUMNS,
         "records": str(RECORD_SCHEMA.remove_metadata()).splitlines(),
