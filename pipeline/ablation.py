@@ -17,7 +17,7 @@ from pipeline.fingerprint import described, fingerprint
 from pipeline.provenance import REPOSITORY
 from pipeline.settings import load_config
 from pipeline.shards import data_fingerprint
-from pipeline.task import plan_task
+from pipeline.task import plan_stage
 
 FOLDER = "ablation"  # under the run root
 ROWS = REPOSITORY / "conf" / "ablation"
@@ -107,12 +107,12 @@ def read_row(name: str, known: Mapping[str, Path], files: Sequence[Path], overri
     training = load_config([*files, known[model_of]], overrides) if model_of else config
     # Nothing is chosen by validation: that would be on the images that the table is about.
     training = _with(training, train={"validation_images": 0})
-    task = plan_task(training, "joint")
+    run = plan_stage(training, "joint")
     parts = {
         "config": described(config, {"tracking", "ablation"}),
         "training": described(training, {"tracking", "ablation", "evaluate", "inference"}),
-        "data": data_fingerprint(task.samples),
-        "pretrained": sha256_file(task.pretrained) if task.pretrained else None,
+        "data": data_fingerprint(run.samples),
+        "pretrained": sha256_file(run.pretrained) if run.pretrained else None,
     }
     return Row(name, config, training, fingerprint(parts))
 
@@ -140,7 +140,7 @@ def finished_trials(run_root: Path) -> list[dict[str, Any]]:
 
 def _trial(row: Row, seed: int, draw: int) -> Trial:
     training = _with(row.training, train={"seed": seed})
-    folder = f"{FOLDER}/{plan_task(training, 'joint').name}"
+    folder = f"{FOLDER}/{plan_stage(training, 'joint').name}"
     training = training.model_copy(update={"trial": folder})
     place = f"{folder}/row_{row.name}" + (f"_draw_{draw}" if row.config.ablation.draws > 1 else "")
     evaluation = _with(

@@ -16,7 +16,7 @@ from pipeline.collate import Batch
 from pipeline.config import RunConfig, StageConfig
 from pipeline.encode import encode_view
 from pipeline.loader import training_batches
-from pipeline.loop import Progress, Training, train
+from pipeline.loop import Training, TrainingProgress, train
 from pipeline.optimiser import make_optimiser
 from pipeline.seeds import view_rng
 from pipeline.shards import read_records, stage_folder
@@ -71,7 +71,7 @@ def _images_per_second(
     batches = cycle(list(islice(_reader(config, stage), KEPT_BATCHES)))
     objective = Objective(model, config.loss, joint)
     objective.to("cuda" if config.train.use_gpu else "cpu")
-    training = Training(objective, make_optimiser(model, stage), None, Progress())
+    training = Training(objective, make_optimiser(model, stage), None, TrainingProgress())
     advance(training, objective, batches, 1, stage, config)  # untimed: allocations, choice of kernels
     steps, begun = 0, time.perf_counter()
     while time.perf_counter() - begun < seconds:

@@ -17,7 +17,7 @@ from hgg.config import ModelConfig
 from hgg.weights import check_architecture, read_safely
 from pipeline.errors import UserError
 from pipeline.files import atomic_path, write_json
-from pipeline.loop import Progress, Training
+from pipeline.loop import Training, TrainingProgress
 
 FORMAT = 1  # of the file; to be raised when older readers cannot read what is written
 PARTS = {"format", "config", "model", "optimiser", "average", "progress", "versions"}
@@ -145,4 +145,4 @@ def restore_checkpoint(path: Path, training: Training) -> None:
     model.load_state_dict(content["model"])
     if training.average is not None:
         training.average.model.load_state_dict(content["average"])
-    training.progress = Progress(**content["progress"])
+    training.progress = TrainingProgress(**content["progress"])

@@ -116,7 +116,7 @@ def _samples_finding(config: RunConfig, split: str) -> Finding:
         manifest, planned = samples_manifest(folder), plan_samples(config, split)
     except UserError as error:
         return Finding("fail", "samples", str(error))
-    wanted = {task.made_from for task in planned.tasks}
+    wanted = {shard.made_from for shard in planned.shards}
     if {shard["made_from"] for shard in manifest.shards} == wanted:
         rows = f"{manifest.counts['rows']} samples, fingerprint {manifest.fingerprint}"
         return Finding("ok", "samples", f"{split}: {rows}")

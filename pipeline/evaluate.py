@@ -86,7 +86,7 @@ def evaluate_model(
     for portion in wanted:
         part = find_people(predictor, records, portion, batch_size, groupings, gallery, progress)
         found.add(part)
-    check_known(found.image_ids, truth, records, annotations)
+    check_records(found.image_ids, truth, records, annotations)
     missing = min(limit or len(truth.imgs), len(truth.imgs)) - len(found.image_ids) if shards is None else 0
     return sum_up(found, truth, model.config.skeleton, missing, progress)
 
@@ -114,7 +114,7 @@ def sum_up(found: Found, truth: COCO, skeleton: SkeletonName, missing: int, prog
     return Evaluation(ap, found.rows, counts, images, truth, found.fates, skeleton, found.crowding)
 
 
-def check_known(image_ids: Sequence[int], truth: COCO, folder: Path, annotations: Path) -> None:
+def check_records(image_ids: Sequence[int], truth: COCO, folder: Path, annotations: Path) -> None:
     """Raise `UserError` where records hold an image that the annotation file does not know."""
     for image_id in image_ids:
         if image_id not in truth.imgs:

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from hgg.predictor import Predictor
-from pipeline.evaluate import Evaluation, check_known, sum_up
+from pipeline.evaluate import Evaluation, check_records, sum_up
 from pipeline.found import Found, portions, read_found
 from pipeline.jpeg import decode_picture
 from pipeline.parts import Plan, find_part, part_file
@@ -24,7 +24,7 @@ from pipeline.shards import read_records
 log = logging.getLogger(__name__)
 
 
-def evaluate_parts(plan: Plan, predictor: Predictor, annotations: Path) -> Evaluation:
+def evaluate_by_parts(plan: Plan, predictor: Predictor, annotations: Path) -> Evaluation:
     """Find the people of all shards that are not done, and sum up.
 
     Args:
@@ -55,7 +55,7 @@ def evaluate_parts(plan: Plan, predictor: Predictor, annotations: Path) -> Evalu
     found = Found()
     for portion in wanted:
         found.add(read_found(part_file(plan, portion)))
-    check_known(found.image_ids, truth, plan.records, annotations)
+    check_records(found.image_ids, truth, plan.records, annotations)
     missing = min(config.evaluate.images or len(truth.imgs), len(truth.imgs)) - len(found.image_ids)
     return sum_up(found, truth, config.skeleton, missing, progress)
 

@@ -16,27 +16,27 @@ NOT_METRICS = {"step", "seconds_left"}
 log = logging.getLogger(__name__)
 
 
-class Follower:
+class Relay:
     """Reads what was added to a stage's train.log and metrics.csv since it last looked.
 
     Args:
         folder: of the stage.
         tracked: gets each row of metrics.csv once, also where a restarted run repeats steps.
-        relay: whether log lines are shown; not where the training process shows them itself.
+        show: whether log lines are shown; not where the training process shows them itself.
     """
 
-    def __init__(self, folder: Path, tracked: Tracked, relay: bool) -> None:
+    def __init__(self, folder: Path, tracked: Tracked, show: bool) -> None:
         self.lines = folder / "train.log"
         self.history = folder / "metrics.csv"
         self.tracked = tracked
-        self.relay = relay
+        self.show = show
         self.shown = self.lines.stat().st_size if self.lines.exists() else 0
         self.seen: tuple[int, int] | None = None
         self.logged = tracked.last_step("loss")
 
     def poll(self) -> None:
         """Show new lines, log new rows."""
-        if self.relay and self.lines.exists():
+        if self.show and self.lines.exists():
             self._show()
         if self.history.exists():
             stat = self.history.stat()
@@ -65,11 +65,11 @@ class Follower:
 
 
 @contextmanager
-def following(folder: Path, tracked: Tracked, relay: bool) -> Iterator[None]:
-    """Follow a stage in a thread for the length of a `with` block, and to the last row after it."""
-    follower = Follower(folder, tracked, relay)
+def relaying(folder: Path, tracked: Tracked, show: bool) -> Iterator[None]:
+    """Relay a stage in a thread for the length of a `with` block, and to the last row after it."""
+    relay = Relay(folder, tracked, show)
     over = threading.Event()
-    thread = threading.Thread(target=_follow, args=(follower, over), name="follow", daemon=True)
+    thread = threading.Thread(target=_keep_relaying, args=(relay, over), name="relay", daemon=True)
     thread.start()
     try:
         yield
@@ -78,13 +78,13 @@ def following(folder: Path, tracked: Tracked, relay: bool) -> Iterator[None]:
         thread.join()
 
 
-def _follow(follower: Follower, over: threading.Event) -> None:
+def _keep_relaying(relay: Relay, over: threading.Event) -> None:
     """Poll until it is over and once more; a store that fails is tried again and never ends training."""
     failing = False
     while True:
         last = over.wait(POLL_SECONDS)
         try:
-            follower.poll()
+            relay.poll()
             failing = False
         except Exception as error:  # whatever a store or its network comes up with
             if not failing or last:

@@ -32,7 +32,7 @@ class NotFiniteError(ArithmeticError):
 
 
 @dataclass
-class Progress:
+class TrainingProgress:
     """Where a run stands; a checkpoint holds it, so that a resumed run reports as an undisturbed one."""
 
     step: int = 0
@@ -58,7 +58,7 @@ class Training:
     objective: Objective
     optimiser: torch.optim.Optimizer
     average: MovingAverage | None
-    progress: Progress
+    progress: TrainingProgress
 
     @property
     def model(self) -> HGG:
@@ -138,13 +138,13 @@ def teacher_share(step: int, stage: StageConfig) -> float:
     return max(0.0, 1 - (step - 1) / stage.teacher_steps) if stage.teacher_steps else 0.0
 
 
-def _add(progress: Progress, means: list[float], **figures: float) -> None:
+def _add(progress: TrainingProgress, means: list[float], **figures: float) -> None:
     for name, value in (dict(zip(Terms._fields, means, strict=True)) | figures).items():
         progress.sums[name] = progress.sums.get(name, 0.0) + value
     progress.steps += 1
 
 
-def _take_row(progress: Progress, stage: StageConfig, rate: float) -> Row:
+def _take_row(progress: TrainingProgress, stage: StageConfig, rate: float) -> Row:
     """The figures of a log line; the sums begin anew."""
     mean = {name: value / progress.steps for name, value in progress.sums.items()}
     progress.sums, progress.steps = {}, 0

@@ -16,7 +16,7 @@ from pipeline.people import Grouping
 from pipeline.pictures import Gallery
 from pipeline.ranks import from_rank_0, rank, world_size
 from pipeline.report import add_to_history, begin_history, draw_curves, log_line, read_history
-from pipeline.task import Task
+from pipeline.task import StageRun
 
 PICTURES = 4  # of the validation images
 
@@ -26,17 +26,17 @@ log = logging.getLogger(__name__)
 class Outputs:
     """What a run leaves behind as it goes: rank 0 writes, the others only keep step with it."""
 
-    def __init__(self, task: Task, training: Training, checkpoints: Checkpoints) -> None:
-        self.task = task
+    def __init__(self, run: StageRun, training: Training, checkpoints: Checkpoints) -> None:
+        self.run = run
         self.training = training
         self.checkpoints = checkpoints
         self.writes = rank() == 0
-        self.history = task.folder / "metrics.csv"
-        self.curves = task.folder / "curves.png"
+        self.history = run.folder / "metrics.csv"
+        self.curves = run.folder / "curves.png"
 
     def begin(self) -> None:
         """Say where the run goes on, and drop log lines of steps that are to be made again."""
-        step, steps = self.training.progress.step, self.task.settings.steps
+        step, steps = self.training.progress.step, self.run.settings.steps
         if not self.writes:
             return
         begin_history(self.history, step)
@@ -44,23 +44,23 @@ class Outputs:
         workers, before = world_size(), self.training.progress.workers
         log.info(
             "%s: %s step %d of %d, %d process%s",
-            *(self.task.name, verb, step, steps, workers, "es" if workers > 1 else ""),
+            *(self.run.name, verb, step, steps, workers, "es" if workers > 1 else ""),
         )
         if before not in (0, workers):
             log.info(
                 "%s: %d before: a step's images stay the same %d, their sums may differ in the last digits",
-                *(self.task.name, before, self.task.settings.batch_size),
+                *(self.run.name, before, self.run.settings.batch_size),
             )
 
     def validate(self) -> Row | None:
         """AP on the validation subset, computed by rank 0 while the others wait for it."""
-        config = self.task.config
+        config = self.run.config
         if not config.train.validation_images:
             return None
         scores = [0.0, 0.0]
         if self.writes:
-            groupings: list[Grouping] = ["ae"] if self.task.stage == "pretrain" else ["hgg", "ae"]
-            validation = self.task.validation
+            groupings: list[Grouping] = ["ae"] if self.run.stage == "pretrain" else ["hgg", "ae"]
+            validation = self.run.validation
             gallery = Gallery(PICTURES, config.joints)
             found = evaluate_model(
                 self.training.model,
@@ -72,7 +72,7 @@ class Outputs:
                 limit=config.train.validation_images,
                 gallery=gallery,
             )
-            gallery.draw(self.task.folder / "pictures")
+            gallery.draw(self.run.folder / "pictures")
             scores = [found.ap[grouping]["AP"] for grouping in (groupings[0], "ae")]
         ap, ap_ae = from_rank_0(scores)
         return {"ap": ap, "ap_ae": ap_ae}
@@ -81,10 +81,10 @@ class Outputs:
         """Write a log line to the log, to metrics.csv and, after a validation, into the curves."""
         if not self.writes:
             return
-        log.info(log_line(row, self.task.settings.steps))
+        log.info(log_line(row, self.run.settings.steps))
         add_to_history(self.history, row)
-        if row["ap"] is not None or row["step"] == self.task.settings.steps:
-            draw_curves(read_history(self.history), self.curves, self.task.name)
+        if row["ap"] is not None or row["step"] == self.run.settings.steps:
+            draw_curves(read_history(self.history), self.curves, self.run.name)
 
     def save(self, ap: float | None) -> None:
         """Keep a checkpoint, the latest model and, where it is, the best one."""
@@ -108,7 +108,7 @@ class Outputs:
         return {
             "steps": progress.step,
             "seconds": round(progress.seconds, 1),
-            "images_per_second": round(progress.step * self.task.settings.batch_size / steps_seconds, 2),
+            "images_per_second": round(progress.step * self.run.settings.batch_size / steps_seconds, 2),
             "last": {name: last.get(name) for name in ("loss", "heatmap", "push", "pull", "edge", "macro")},
             "best_ap": progress.best_ap,
             "best_step": progress.best_step,
@@ -117,7 +117,7 @@ class Outputs:
         }
 
     def _write_model(self, name: str) -> None:
-        with atomic_path(self.task.folder / name) as temporary:
+        with atomic_path(self.run.folder / name) as temporary:
             save_model(temporary, self.training.model)
 
 

@@ -9,7 +9,7 @@ from pipeline.layout import check_layout
 from pipeline.memory import peak_mib
 from pipeline.records import plan_records
 from pipeline.samples import plan_samples
-from pipeline.shard_writer import Stage
+from pipeline.shard_writer import ShardPlan
 
 
 def preprocess(config: RunConfig) -> dict[str, Any]:
@@ -26,8 +26,8 @@ def preprocess(config: RunConfig) -> dict[str, Any]:
     records = [plan_records(config, split) for split in splits]
     results: dict[str, Any] = {split: {} for split in splits}
     with ExitStack() as ray_running:
-        for stage in records:
-            results[stage.split]["records"] = _run(stage, config, ray_running)
+        for plan in records:
+            results[plan.split]["records"] = _run(plan, config, ray_running)
         for split in splits:
             results[split]["samples"] = _run(plan_samples(config, split), config, ray_running)
     return {
@@ -37,8 +37,8 @@ def preprocess(config: RunConfig) -> dict[str, Any]:
     }
 
 
-def _run(stage: Stage, config: RunConfig, ray_running: ExitStack) -> dict[str, Any]:
+def _run(plan: ShardPlan, config: RunConfig, ray_running: ExitStack) -> dict[str, Any]:
     # Imported here so that planning needs no Ray.
-    from pipeline.stage import run_stage
+    from pipeline.stage import write_shards
 
-    return run_stage(stage, config.data.max_rejected, config.data.workers, ray_running)
+    return write_shards(plan, config.data.max_rejected, config.data.workers, ray_running)

@@ -17,14 +17,14 @@ from pipeline.layout import COCO_DIALECT, DIALECTS, Dialect, annotation_file, im
 from pipeline.progress import chunks
 from pipeline.rejects import BadData, Rejection
 from pipeline.rows import RECORD_SCHEMA, with_metadata
-from pipeline.shard_writer import Stage, Tally, Task, write_shard
+from pipeline.shard_writer import PlannedShard, ShardPlan, Tally, write_shard
 from pipeline.shards import ShardRow, stage_folder
 from pipeline.store import sizes_below
 
 VERSION = 1  # raised whenever the same inputs give other records, so that standing shards are written again
 
 
-def plan_records(config: RunConfig, split: str) -> Stage:
+def plan_records(config: RunConfig, split: str) -> ShardPlan:
     """Read the annotation file and divide its images into shards; no picture is opened yet.
 
     The validation split keeps images without people, as evaluation needs every image; of a split that is
@@ -44,23 +44,23 @@ def plan_records(config: RunConfig, split: str) -> Stage:
     settings: dict[str, Any] = {"version": VERSION, "row_group": data.row_group}
     if dialect != COCO_DIALECT:  # COCO's records keep the names that they had before there were others
         settings["dialect"] = dialect._asdict()
-    tasks = [
-        _task(shard, list(_with_bytes(images, pictures, before)), settings)
+    shards = [
+        _planned(shard, list(_with_bytes(images, pictures, before)), settings)
         for shard, images in enumerate(chunks(kept, data.shard_images))
     ]
     folder = stage_folder(config.run_root, "records", split)
     write = partial(write_records, folder=folder, pictures=pictures, settings=settings, dialect=dialect)
-    return Stage("records", split, "images", source, folder, settings, tasks, write, before)
+    return ShardPlan("records", split, "images", source, folder, settings, shards, write, before)
 
 
 def write_records(
-    task: Task, *, folder: Path, pictures: Path, settings: dict[str, Any], dialect: Dialect
+    planned: PlannedShard, *, folder: Path, pictures: Path, settings: dict[str, Any], dialect: Dialect
 ) -> ShardRow:
     """Write the records of one shard; images with bad data are left out of it and named in its row."""
     schema = with_metadata(RECORD_SCHEMA, {"stage": "records"} | settings)
     tally = Tally()
-    rows = _records(task.inputs["images"], pictures, tally, dialect)
-    return write_shard(folder, task, schema, chunks(rows, settings["row_group"]), tally)
+    rows = _records(planned.inputs["images"], pictures, tally, dialect)
+    return write_shard(folder, planned, schema, chunks(rows, settings["row_group"]), tally)
 
 
 def to_record(image: dict[str, Any], pictures: Path, dialect: Dialect = COCO_DIALECT) -> dict[str, Any]:
@@ -106,9 +106,9 @@ def _with_bytes(images: Iterable[CocoImage], pictures: Path, before: Tally) -> I
         yield values | {"bytes": size}
 
 
-def _task(shard: int, images: list[dict[str, Any]], settings: dict[str, Any]) -> Task:
+def _planned(shard: int, images: list[dict[str, Any]], settings: dict[str, Any]) -> PlannedShard:
     digest = hashlib.sha256()
     for image in images:
         digest.update(json.dumps(image, sort_keys=True).encode())
     made_from = fingerprint({"images": digest.hexdigest(), "settings": settings})
-    return Task(shard, made_from, len(images), {"images": images})
+    return PlannedShard(shard, made_from, len(images), {"images": images})

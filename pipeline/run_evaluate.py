@@ -11,7 +11,7 @@ from pipeline.detections import write_detections
 from pipeline.diagnosis import diagnose, diagnosis_rows, diagnosis_table, sum_fates
 from pipeline.errors import UserError
 from pipeline.evaluate import Evaluation
-from pipeline.evaluate_parts import evaluate_parts, gallery_of
+from pipeline.evaluate_parts import evaluate_by_parts, gallery_of
 from pipeline.files import sha256_file, write_text
 from pipeline.fingerprint import fingerprint
 from pipeline.grouping_errors import fate_table
@@ -70,7 +70,7 @@ def run_evaluation(
     plan = plan_evaluation(config, checkpoint, origin["model_sha256"], records)
     predictor = load_predictor(plan)
     with track(config, "evaluate", folder, origin | dict(tags or {}), resume=bool(tags)) as tracked:
-        found = evaluate_parts(plan, predictor, annotations)
+        found = evaluate_by_parts(plan, predictor, annotations)
         write_text(folder / "config.yaml", print_config(config))
         for grouping, rows in found.detections.items():
             write_detections(folder / f"detections_{grouping}.json", rows)

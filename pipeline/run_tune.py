@@ -17,7 +17,7 @@ from pipeline.sweep import (
     first_points,
     paper_point,
     point_config,
-    point_task,
+    point_run,
     sweep_name,
 )
 from pipeline.tracking import RUN_FILE, Tracked, sending, track
@@ -54,7 +54,7 @@ def run_tune(base: RunConfig, resume: bool = False) -> dict[str, Any]:
         return json.loads((folder / "results.json").read_text(encoding="utf-8"))
     if resume and not begun(folder):
         raise UserError(f"--resume: {folder}: no sweep of this configuration was begun: leave --resume out")
-    task = point_task(base, paper_point(base))  # complains now of what every trial would
+    run = point_run(base, paper_point(base))  # complains now of what every trial would
     write_text(folder / "config.yaml", print_config(base))
     with track(base, "tune", folder, {"configuration": name}, resume=True) as tracked:
         trials = search(base, folder, tracked.run_id)
@@ -62,7 +62,7 @@ def run_tune(base: RunConfig, resume: bool = False) -> dict[str, Any]:
         best = _best(trials)
         results = {
             "sweep": name,
-            "data": task.data,
+            "data": run.data,
             "trials": len(trials),
             "states": {state: sum(trial.state == state for trial in trials) for state in _states(trials)},
             "best": {"trial": best.number, "ap": best.ap, "values": best.point},

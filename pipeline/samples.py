@@ -13,7 +13,7 @@ from pipeline.jpeg import decode_picture
 from pipeline.progress import chunks
 from pipeline.rows import SAMPLE_SCHEMA, read_rows, with_metadata
 from pipeline.seeds import view_rng
-from pipeline.shard_writer import Stage, Tally, Task, write_shard
+from pipeline.shard_writer import PlannedShard, ShardPlan, Tally, write_shard
 from pipeline.shards import ShardRow, records_manifest, stage_folder
 from pipeline.store import as_path
 
@@ -21,7 +21,7 @@ VERSION = 1  # raised whenever the same records give other samples, so that stan
 DATA_SETTINGS = ("sigma", "rotation", "scale_min", "scale_max", "shift", "jpeg_quality", "row_group", "seed")
 
 
-def plan_samples(config: RunConfig, split: str) -> Stage:
+def plan_samples(config: RunConfig, split: str) -> ShardPlan:
     """One shard of samples for each shard of records, `data.views` augmented views if it is trained on.
 
     Raises `UserError` where the records are not finished.
@@ -36,8 +36,8 @@ def plan_samples(config: RunConfig, split: str) -> Stage:
         "joints": config.joints.count,
         "views": views,
     } | data.model_dump(include=set(DATA_SETTINGS))
-    tasks = [
-        Task(
+    shards = [
+        PlannedShard(
             shard=row["shard"],
             made_from=fingerprint({"records": row["sha256"], "settings": settings}),
             units=row["rows"] * views,
@@ -47,17 +47,17 @@ def plan_samples(config: RunConfig, split: str) -> Stage:
     ]
     folder = stage_folder(config.run_root, "samples", split)
     write = partial(write_samples, folder=folder, settings=settings, data=data, network=config.network)
-    return Stage("samples", split, "views", source, folder, settings, tasks, write, Tally())
+    return ShardPlan("samples", split, "views", source, folder, settings, shards, write, Tally())
 
 
 def write_samples(
-    task: Task, *, folder: Path, settings: dict[str, Any], data: DataConfig, network: NetworkConfig
+    planned: PlannedShard, *, folder: Path, settings: dict[str, Any], data: DataConfig, network: NetworkConfig
 ) -> ShardRow:
     """Write the samples of one shard of records."""
     facts = {"stage": "samples", "fingerprint": fingerprint(settings)} | settings
     tally = Tally()
-    groups = _row_groups(as_path(Path(task.inputs["records"])), settings["views"], data, network, tally)
-    return write_shard(folder, task, with_metadata(SAMPLE_SCHEMA, facts), groups, tally)
+    groups = _row_groups(as_path(Path(planned.inputs["records"])), settings["views"], data, network, tally)
+    return write_shard(folder, planned, with_metadata(SAMPLE_SCHEMA, facts), groups, tally)
 
 
 def _row_groups(

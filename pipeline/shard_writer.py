@@ -16,7 +16,7 @@ import pyarrow.parquet as pq
 
 from pipeline.files import atomic_path, sha256_file, write_json
 from pipeline.rejects import Rejection
-from pipeline.shards import ShardRow, StageName, row_file, shard_file, shard_number
+from pipeline.shards import ShardKind, ShardRow, row_file, shard_file, shard_number
 
 STALE = ".stale."  # dotted, as temporary files are, so that a listing of shards skips it
 
@@ -30,7 +30,7 @@ class Tally:
 
 
 @dataclass(frozen=True)
-class Task:
+class PlannedShard:
     """A shard that is to be.
 
     Attributes:
@@ -46,37 +46,41 @@ class Task:
 
 
 @dataclass(frozen=True)
-class Stage:
-    """What one stage makes of one split.
+class ShardPlan:
+    """The shards that one kind of data of a split is to have.
 
     Attributes:
-        unit: what `Task.units` counts.
+        unit: what `PlannedShard.units` counts.
         source: file or folder that it is made from, for messages.
         settings: what the rows are made with.
         write: makes one shard, in whatever process.
         before: counted and left out before any shard is begun.
     """
 
-    name: StageName
+    name: ShardKind
     split: str
     unit: str
     source: Path
     folder: Path
     settings: dict[str, Any]
-    tasks: list[Task]
-    write: Callable[[Task], ShardRow]
+    shards: list[PlannedShard]
+    write: Callable[[PlannedShard], ShardRow]
     before: Tally
 
 
 def write_shard(
-    folder: Path, task: Task, schema: pa.Schema, groups: Iterable[list[dict[str, Any]]], tally: Tally
+    folder: Path,
+    planned: PlannedShard,
+    schema: pa.Schema,
+    groups: Iterable[list[dict[str, Any]]],
+    tally: Tally,
 ) -> ShardRow:
     """Write a shard and then its manifest row, holding one row group in memory.
 
     Args:
         groups: the rows of each row group; making them fills `tally`.
     """
-    path, rows = folder / shard_file(task.shard), 0
+    path, rows = folder / shard_file(planned.shard), 0
     for leftover in folder.glob(f".*.{path.name}"):  # of a process that was killed while it wrote this
         leftover.unlink()
     # Dictionaries and statistics serve repeated or sorted values; pictures and maps are neither.
@@ -86,25 +90,25 @@ def write_shard(
             writer.write_table(pa.Table.from_pylist(group, schema=schema), row_group_size=len(group))
             rows += len(group)
     row = ShardRow(
-        shard=task.shard,
+        shard=planned.shard,
         file=path.name,
         rows=rows,
         bytes=path.stat().st_size,
         sha256=sha256_file(path),
-        made_from=task.made_from,
+        made_from=planned.made_from,
         counts=dict(sorted(tally.counts.items())),
         rejected=sorted(tally.rejected),
     )
-    write_json(row_file(folder, task.shard), row.as_json())
+    write_json(row_file(folder, planned.shard), row.as_json())
     return row
 
 
-def standing_row(folder: Path, task: Task) -> ShardRow | None:
+def standing_row(folder: Path, planned: PlannedShard) -> ShardRow | None:
     """The manifest row of a shard that need not be written again, else None."""
     try:
-        row = ShardRow.from_json(json.loads(row_file(folder, task.shard).read_text(encoding="utf-8")))
+        row = ShardRow.from_json(json.loads(row_file(folder, planned.shard).read_text(encoding="utf-8")))
         path = folder / row.file
-        same = row.made_from == task.made_from and path.stat().st_size == row.bytes
+        same = row.made_from == planned.made_from and path.stat().st_size == row.bytes
         return row if same and sha256_file(path) == row.sha256 else None
     except (FileNotFoundError, ValueError, KeyError, TypeError):  # never written, or not by this version
         return None

@@ -18,7 +18,7 @@ from pipeline.rows import read_rows
 from pipeline.store import sizes_below
 
 MANIFEST = "manifest.json"
-StageName = Literal["records", "samples"]
+ShardKind = Literal["records", "samples"]
 
 
 class ShardRow(NamedTuple):
@@ -64,7 +64,7 @@ class Manifest(NamedTuple):
         files: the shards, in order.
     """
 
-    stage: StageName
+    stage: ShardKind
     split: str
     fingerprint: str
     settings: dict[str, Any]
@@ -74,7 +74,7 @@ class Manifest(NamedTuple):
     files: list[Path]
 
 
-def stage_folder(run_root: Path, stage: StageName, split: str) -> Path:
+def stage_folder(run_root: Path, stage: ShardKind, split: str) -> Path:
     """Where a stage's shards of a split are kept."""
     return run_root / stage / split
 
@@ -96,7 +96,7 @@ def row_file(folder: Path, shard: int) -> Path:
 
 def write_manifest(
     folder: Path,
-    stage: StageName,
+    stage: ShardKind,
     split: str,
     settings: dict[str, Any],
     shards: list[ShardRow],
@@ -164,7 +164,7 @@ def held_out_shards(folder: Path, share: float) -> range:
     return range(total - held, total)
 
 
-def _checked_manifest(folder: Path, stage: StageName) -> Manifest:
+def _checked_manifest(folder: Path, stage: ShardKind) -> Manifest:
     manifest = _read_manifest(folder)
     if manifest.stage != stage:
         raise UserError(f"{folder} holds {manifest.stage}, not {stage}")

@@ -20,13 +20,13 @@ from pipeline.errors import UserError
 from pipeline.memory import peak_mib
 from pipeline.progress import Progress
 from pipeline.rejects import REJECTED, Rejection, check_limit, list_rejected
-from pipeline.shard_writer import Stage, Task, set_aside, standing_row
+from pipeline.shard_writer import PlannedShard, ShardPlan, set_aside, standing_row
 from pipeline.shards import MANIFEST, Manifest, ShardRow, write_manifest
 
 log = logging.getLogger(__name__)
 
 
-def run_stage(stage: Stage, max_rejected: int, workers: int, ray_running: ExitStack) -> dict[str, Any]:
+def write_shards(plan: ShardPlan, max_rejected: int, workers: int, ray_running: ExitStack) -> dict[str, Any]:
     """Write the shards that are missing or stale, then the manifest.
 
     Args:
@@ -36,33 +36,35 @@ def run_stage(stage: Stage, max_rejected: int, workers: int, ray_running: ExitSt
 
     Returns: counts, what was left out, fingerprint, rate and memory, for results.json.
     """
-    standing = _standing(stage)
-    todo = [task for task in stage.tasks if task.shard not in standing]
-    rejected = stage.before.rejected + [r for row in standing.values() for r in row.rejected]
-    _check(stage, rejected, max_rejected)
-    progress = Progress(f"{stage.name} {stage.split}", sum(task.units for task in todo), stage.unit, every=0)
-    log.info("%s: %d of %d shards to write", progress.title, len(todo), len(stage.tasks))
+    standing = _standing(plan)
+    todo = [planned for planned in plan.shards if planned.shard not in standing]
+    rejected = plan.before.rejected + [r for row in standing.values() for r in row.rejected]
+    _check(plan, rejected, max_rejected)
+    progress = Progress(
+        f"{plan.name} {plan.split}", sum(planned.units for planned in todo), plan.unit, every=0
+    )
+    log.info("%s: %d of %d shards to write", progress.title, len(todo), len(plan.shards))
     peak = 0.0
     if todo:
         ray_running.enter_context(start_ray(workers))
-        (stage.folder / MANIFEST).unlink(missing_ok=True)  # from here on it would not be true
+        (plan.folder / MANIFEST).unlink(missing_ok=True)  # from here on it would not be true
         progress.begun = time.monotonic()
-        units = {task.shard: task.units for task in todo}
-        for row, task_peak in fan_out(stage.write, todo, workers):
+        units = {planned.shard: planned.units for planned in todo}
+        for row, task_peak in fan_out(plan.write, todo, workers):
             standing[row.shard] = row
             peak = max(peak, task_peak)
             progress.add(units[row.shard])
             rejected += row.rejected
-            _check(stage, rejected, max_rejected)
-    manifest = _finish(stage, list(standing.values()), rejected)
+            _check(plan, rejected, max_rejected)
+    manifest = _finish(plan, list(standing.values()), rejected)
     return _results(manifest, todo, progress, peak)
 
 
 def fan_out(
-    write: Callable[[Task], ShardRow], tasks: list[Task], workers: int
+    write: Callable[[PlannedShard], ShardRow], shards: list[PlannedShard], workers: int
 ) -> Iterator[tuple[ShardRow, float]]:
     """Write shards on Ray Data; yields each one's row and its task's peak memory in MiB, as they complete."""
-    blocks = [pa.table({"task": [json.dumps(asdict(task))]}) for task in tasks]
+    blocks = [pa.table({"shard": [json.dumps(asdict(planned))]}) for planned in shards]
     done = ray.data.from_arrow(blocks).map_batches(
         partial(_in_task, write=write),
         batch_size=None,
@@ -74,44 +76,44 @@ def fan_out(
         yield ShardRow.from_json(result["row"]), result["peak_mib"]
 
 
-def _in_task(block: pa.Table, write: Callable[[Task], ShardRow]) -> pa.Table:
-    """Runs in a task of Ray: a block of one task in, a block with its row out."""
+def _in_task(block: pa.Table, write: Callable[[PlannedShard], ShardRow]) -> pa.Table:
+    """Runs in a task of Ray: a block of one planned shard in, a block with its row out."""
     cv2.setNumThreads(1)  # Ray starts one task a CPU
-    row = write(Task(**json.loads(block["task"][0].as_py())))
+    row = write(PlannedShard(**json.loads(block["shard"][0].as_py())))
     return pa.table({"row": [json.dumps({"row": row.as_json(), "peak_mib": peak_mib()})]})
 
 
-def _standing(stage: Stage) -> dict[int, ShardRow]:
+def _standing(plan: ShardPlan) -> dict[int, ShardRow]:
     """The shards that need not be written again; several are read at once, as it means reading all bytes."""
     with ThreadPoolExecutor() as pool:
-        rows = pool.map(partial(standing_row, stage.folder), stage.tasks)
+        rows = pool.map(partial(standing_row, plan.folder), plan.shards)
         return {row.shard: row for row in rows if row is not None}
 
 
-def _check(stage: Stage, rejected: list[Rejection], max_rejected: int) -> None:
-    check_limit(rejected, max_rejected, stage.folder / REJECTED, stage.source)
+def _check(plan: ShardPlan, rejected: list[Rejection], max_rejected: int) -> None:
+    check_limit(rejected, max_rejected, plan.folder / REJECTED, plan.source)
 
 
-def _finish(stage: Stage, rows: list[ShardRow], rejected: list[Rejection]) -> Manifest:
+def _finish(plan: ShardPlan, rows: list[ShardRow], rejected: list[Rejection]) -> Manifest:
     """Write what readers look for first, once all shards are there."""
-    moved = set_aside(stage.folder, len(stage.tasks))
+    moved = set_aside(plan.folder, len(plan.shards))
     if moved:
         log.info(
-            "%s: %d shards of an earlier run are set aside as %s", stage.folder, len(moved), moved[0].name
+            "%s: %d shards of an earlier run are set aside as %s", plan.folder, len(moved), moved[0].name
         )
-    path = stage.folder / REJECTED
+    path = plan.folder / REJECTED
     if rejected or path.exists():
         list_rejected(path, rejected)
-        log.info("%s: %d images left out, listed in %s", stage.name, len(rejected), path)
+        log.info("%s: %d images left out, listed in %s", plan.name, len(rejected), path)
     if not any(row.rows for row in rows):
-        raise UserError(f"{stage.source}: no usable image is left; {path} says why")
-    before = dict(stage.before.counts)
+        raise UserError(f"{plan.source}: no usable image is left; {path} says why")
+    before = dict(plan.before.counts)
     return write_manifest(
-        stage.folder, stage.name, stage.split, stage.settings, rows, before, stage.before.rejected
+        plan.folder, plan.name, plan.split, plan.settings, rows, before, plan.before.rejected
     )
 
 
-def _results(manifest: Manifest, todo: list[Task], progress: Progress, peak: float) -> dict[str, Any]:
+def _results(manifest: Manifest, todo: list[PlannedShard], progress: Progress, peak: float) -> dict[str, Any]:
     return {
         "fingerprint": manifest.fingerprint,
         "counts": manifest.counts,

@@ -9,7 +9,7 @@ from pipeline.config import RunConfig
 from pipeline.errors import UserError
 from pipeline.fingerprint import described, fingerprint
 from pipeline.shards import records_manifest, stage_folder
-from pipeline.task import Task, plan_task
+from pipeline.task import StageRun, plan_stage
 
 FOLDER = "tune"  # under the run root
 WEIGHTS = ("push", "pull", "edge", "macro")
@@ -51,11 +51,11 @@ def first_points(base: RunConfig) -> list[Point]:
 
 
 def point_config(base: RunConfig, point: Mapping[str, float], seed: int | None = None) -> RunConfig:
-    """Settings of `point_task`."""
-    return point_task(base, point, seed).config
+    """Settings of `point_run`."""
+    return point_run(base, point, seed).config
 
 
-def point_task(base: RunConfig, point: Mapping[str, float], seed: int | None = None) -> Task:
+def point_run(base: RunConfig, point: Mapping[str, float], seed: int | None = None) -> StageRun:
     """The joint training of a point, in a folder of its own that its settings name.
 
     It is scored on all images held out, and kept at every score, so that a trial goes on where it was scored.
@@ -71,9 +71,9 @@ def point_task(base: RunConfig, point: Mapping[str, float], seed: int | None = N
     )
     config = with_point(base, point).model_copy(update={"train": scored})
     config = _changed(config, "joint", {"checkpoint_every": config.joint.validate_every})
-    task = plan_task(config, "joint")
+    run = plan_stage(config, "joint")
     # The name does not depend on the folder.
-    return task._replace(config=config.model_copy(update={"trial": f"{FOLDER}/{task.name}"}))
+    return run._replace(config=config.model_copy(update={"trial": f"{FOLDER}/{run.name}"}))
 
 
 def with_point(base: RunConfig, point: Mapping[str, float]) -> RunConfig:
@@ -85,9 +85,9 @@ def with_point(base: RunConfig, point: Mapping[str, float]) -> RunConfig:
 
 def sweep_name(base: RunConfig) -> str:
     """Fingerprint of everything that a sweep depends on: the same name is the same sweep."""
-    task = plan_task(base, "joint")
+    run = plan_stage(base, "joint")
     settings = described(base, {"tracking", "ablation", "evaluate", "inference", "synthetic"})
-    return fingerprint({"settings": settings, "data": task.data})
+    return fingerprint({"settings": settings, "data": run.data})
 
 
 def rungs(base: RunConfig) -> list[int]:

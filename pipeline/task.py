@@ -62,7 +62,7 @@ class Validation(NamedTuple):
     """Which of the records' shards; None is all."""
 
 
-class Task(NamedTuple):
+class StageRun(NamedTuple):
     """One run of a stage; plain enough to be sent to workers."""
 
     config: RunConfig
@@ -100,7 +100,7 @@ class Task(NamedTuple):
         return Validation(records, annotation_file(data, split), shards)
 
 
-def plan_task(config: RunConfig, stage: StageName) -> Task:
+def plan_stage(config: RunConfig, stage: StageName) -> StageRun:
     """Check everything that a stage needs, and name its run.
 
     Raises:
@@ -110,12 +110,12 @@ def plan_task(config: RunConfig, stage: StageName) -> Task:
     if config.train.bf16 and not config.train.use_gpu:
         check_bf16()
     pretrained = _pretrained(config) if stage == "joint" else None
-    task = Task(config, stage, "", "", pretrained)
-    _check_samples(task)
+    run = StageRun(config, stage, "", "", pretrained)
+    _check_samples(run)
     if config.train.validation_images:
-        _check_validation(task)
-    data = data_fingerprint(task.samples)
-    return task._replace(name=f"{stage}-{fingerprint(_identity(task, data))}", data=data)
+        _check_validation(run)
+    data = data_fingerprint(run.samples)
+    return run._replace(name=f"{stage}-{fingerprint(_identity(run, data))}", data=data)
 
 
 def check_bf16() -> None:
@@ -128,43 +128,43 @@ def check_bf16() -> None:
         )
 
 
-def claim_folder(task: Task) -> None:
+def claim_folder(run: StageRun) -> None:
     """Make the stage's folder this run's: what another run wrote there is moved to `earlier/{its name}`.
 
     Nothing is lost, and going back to the other settings brings its files back. A kill in between leaves
     files that the next start moves.
     """
-    folder, marker = task.folder, task.folder / MARKER
-    before = json.loads(marker.read_text(encoding="utf-8"))["run"] if marker.exists() else task.name
-    if before != task.name:
+    folder, marker = run.folder, run.folder / MARKER
+    before = json.loads(marker.read_text(encoding="utf-8"))["run"] if marker.exists() else run.name
+    if before != run.name:
         _move(folder, folder / EARLIER / before)
-    write_json(marker, {"run": task.name})
-    kept = folder / EARLIER / task.name
+    write_json(marker, {"run": run.name})
+    kept = folder / EARLIER / run.name
     if kept.is_dir():
         _move(kept, folder)
         kept.rmdir()
 
 
-def finished_results(task: Task) -> dict[str, Any] | None:
+def finished_results(run: StageRun) -> dict[str, Any] | None:
     """Results of this very run, if it has been finished."""
-    path = task.folder / "results.json"
+    path = run.folder / "results.json"
     if not path.exists():
         return None
     results = json.loads(path.read_text(encoding="utf-8"))
-    return results if results.get("run") == task.name else None
+    return results if results.get("run") == run.name else None
 
 
-def _identity(task: Task, data: str) -> dict[str, Any]:
+def _identity(run: StageRun, data: str) -> dict[str, Any]:
     """Everything that the trained weights depend on."""
-    config, joint = task.config, task.stage == "joint"
+    config, joint = run.config, run.stage == "joint"
     return {
-        "stage": task.stage,
+        "stage": run.stage,
         "model": described(config.model if joint else config.network),
         "loss": config.loss.model_dump(mode="json", include=None if joint else PRETRAIN_LOSSES),
-        "settings": task.settings.model_dump(mode="json", exclude=STAGE_KEEPING),
+        "settings": run.settings.model_dump(mode="json", exclude=STAGE_KEEPING),
         "train": described(config.train, TRAIN_KEEPING),
         "data": data,
-        "pretrained": sha256_file(task.pretrained) if task.pretrained else None,
+        "pretrained": sha256_file(run.pretrained) if run.pretrained else None,
     }
 
 
@@ -178,9 +178,9 @@ def _pretrained(config: RunConfig) -> Path:
     return path
 
 
-def _check_samples(task: Task) -> None:
-    manifest = samples_manifest(task.samples)
-    config = task.config
+def _check_samples(run: StageRun) -> None:
+    manifest = samples_manifest(run.samples)
+    config = run.config
     for name, key, wanted in (
         ("network.input_size", "input_size", config.network.input_size),
         ("people's number of joints", "joints", config.joints.count),
@@ -188,13 +188,13 @@ def _check_samples(task: Task) -> None:
         made = manifest.settings[key]
         if made != wanted:
             raise UserError(
-                f"{task.samples}: made for {name}={made}, which is {wanted} here: run jobs/preprocess.py "
+                f"{run.samples}: made for {name}={made}, which is {wanted} here: run jobs/preprocess.py "
                 "with this configuration"
             )
 
 
-def _check_validation(task: Task) -> None:
-    validation = task.validation
+def _check_validation(run: StageRun) -> None:
+    validation = run.validation
     records_manifest(validation.records)
     if not validation.annotations.is_file():
         raise UserError(

@@ -7,28 +7,28 @@ import torch
 
 from pipeline.checkpoint import FolderCheckpoints, ScoredCheckpoints
 from pipeline.errors import UserError
-from pipeline.task import Task
+from pipeline.task import StageRun
 from pipeline.worker import run_worker
 
 
-def train_task(
-    task: Task, scored: Callable[[int, float], None] | None = None, callbacks: Sequence[Any] = ()
+def train_stage(
+    run: StageRun, scored: Callable[[int, float], None] | None = None, callbacks: Sequence[Any] = ()
 ) -> dict[str, Any]:
     """Train on Ray or, with `train.num_workers=0`, in this process; returns rank 0's figures.
 
     Args:
-        task: its folder must be claimed.
+        run: its folder must be claimed.
         scored: in this process, told step and AP of each validation.
         callbacks: on Ray, of Ray Train.
     """
-    if task.config.train.num_workers:
+    if run.config.train.num_workers:
         # Imported here so that training in this process needs no Ray.
         from pipeline.trainer import train_on_ray
 
-        return train_on_ray(task, callbacks)
-    if task.config.train.use_gpu and not torch.cuda.is_available():
+        return train_on_ray(run, callbacks)
+    if run.config.train.use_gpu and not torch.cuda.is_available():
         raise UserError("train.use_gpu=true: torch finds no GPU here: set train.use_gpu=false")
-    device = torch.device("cuda" if task.config.train.use_gpu else "cpu")
-    folder = task.folder / "checkpoints" / f"{task.name}-local"
-    checkpoints = FolderCheckpoints(folder, task.config.train.keep_checkpoints)
-    return run_worker(task, ScoredCheckpoints(checkpoints, scored) if scored else checkpoints, device)
+    device = torch.device("cuda" if run.config.train.use_gpu else "cpu")
+    folder = run.folder / "checkpoints" / f"{run.name}-local"
+    checkpoints = FolderCheckpoints(folder, run.config.train.keep_checkpoints)
+    return run_worker(run, ScoredCheckpoints(checkpoints, scored) if scored else checkpoints, device)

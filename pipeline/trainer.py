@@ -24,7 +24,7 @@ from pipeline.errors import UserError
 from pipeline.loop import NotFiniteError, Training
 from pipeline.resources import ray_storage, room_for, worker_resources
 from pipeline.store import in_store, stored
-from pipeline.task import Task
+from pipeline.task import StageRun
 from pipeline.worker import run_worker
 
 STATE = "state.pt"
@@ -65,24 +65,24 @@ class RayCheckpoints:
             ray.train.report(metrics, checkpoint, checkpoint_dir_name=f"step_{step:08d}")
 
 
-def train_on_ray(task: Task, callbacks: Sequence[UserCallback] = ()) -> dict[str, Any]:
+def train_on_ray(run: StageRun, callbacks: Sequence[UserCallback] = ()) -> dict[str, Any]:
     """Train a stage with `train.num_workers` workers, from the run's latest checkpoint where it has one.
 
-    The run's name is the task's, so that the same settings go on and others begin anew. The run root must be
-    the same folder on every machine of the cluster. `callbacks` are told of each checkpoint. Returns rank 0's
-    figures.
+    Ray knows it by the run's own name, so that the same settings go on and others begin anew. The run root must
+    be the same folder on every machine of the cluster. `callbacks` are told of each checkpoint. Returns rank
+    0's figures.
 
     Raises:
         UserError: a cluster too small, or what `pipeline.worker.run_worker` says.
         NotFiniteError: a loss that is not finite; Ray does not try that again.
         RuntimeError: workers failed more than `train.max_failures` times.
     """
-    options = task.config.train
+    options = run.config.train
     with start_ray(cpus=math.ceil(options.num_workers * options.cpus_per_worker)):
         room_for(options)
         trainer = TorchTrainer(
             _run_rank,
-            train_loop_config={"task": task},
+            train_loop_config={"run": run},
             torch_config=TorchConfig("nccl" if options.use_gpu else "gloo", timeout_s=PATIENCE_SECONDS),
             scaling_config=ScalingConfig(
                 num_workers=options.num_workers,
@@ -90,8 +90,8 @@ def train_on_ray(task: Task, callbacks: Sequence[UserCallback] = ()) -> dict[str
                 resources_per_worker=worker_resources(options),
             ),
             run_config=RunConfig(
-                name=task.name,
-                **ray_storage(task.folder / "checkpoints"),
+                name=run.name,
+                **ray_storage(run.folder / "checkpoints"),
                 failure_config=FailureConfig(max_failures=options.max_failures),
                 checkpoint_config=CheckpointConfig(
                     num_to_keep=options.keep_checkpoints,
@@ -108,8 +108,8 @@ def train_on_ray(task: Task, callbacks: Sequence[UserCallback] = ()) -> dict[str
             raise KeyboardInterrupt from stopped
         except TrainingFailedError as error:
             if FULL in str(error):
-                raise OSError(errno.ENOSPC, FULL, str(task.folder / "checkpoints")) from error
-            raise RuntimeError(f"{task.name}: {_cause(error)}") from error
+                raise OSError(errno.ENOSPC, FULL, str(run.folder / "checkpoints")) from error
+            raise RuntimeError(f"{run.name}: {_cause(error)}") from error
     outcome = result.return_value
     if "bad_input" in outcome:
         raise UserError(outcome["bad_input"])
@@ -120,10 +120,10 @@ def train_on_ray(task: Task, callbacks: Sequence[UserCallback] = ()) -> dict[str
 
 def _run_rank(settings: dict[str, Any]) -> dict[str, Any]:
     """One worker. What no restart would mend is returned, since Ray restarts after anything raised."""
-    task: Task = settings["task"]
-    torch.set_num_threads(max(1, int(task.config.train.cpus_per_worker)))
+    run: StageRun = settings["run"]
+    torch.set_num_threads(max(1, int(run.config.train.cpus_per_worker)))
     try:
-        return {"figures": run_worker(task, RayCheckpoints(task.folder), get_device())}
+        return {"figures": run_worker(run, RayCheckpoints(run.folder), get_device())}
     except UserError as error:
         return {"bad_input": str(error)}
     except NotFiniteError as error:

@@ -5,15 +5,15 @@ from typing import Any, Literal, NamedTuple
 
 from pipeline.config import RunConfig
 from pipeline.files import write_text
-from pipeline.follow import following
+from pipeline.follow import relaying
 from pipeline.loop import NotFiniteError, Row
 from pipeline.provenance import provenance, write_results
 from pipeline.report import read_history
 from pipeline.settings import print_config
-from pipeline.sweep import Point, point_task
-from pipeline.task import Task, claim_folder, finished_results, plan_task
+from pipeline.sweep import Point, point_run
+from pipeline.task import StageRun, claim_folder, finished_results, plan_stage
 from pipeline.tracking import track
-from pipeline.train import train_task
+from pipeline.train import train_stage
 
 State = Literal["finished", "pruned", "diverged", "failed"]
 Scored = Callable[[int, float], None]
@@ -61,22 +61,22 @@ def run_trial(
         scored: told step and AP of each validation, those of earlier starts included. It may raise.
         callbacks: of Ray Train, where that brings the workers.
     """
-    task = plan_task(config, "joint")
-    claim_folder(task)
-    for step, ap in _scores(task) if scored else []:
+    run = plan_stage(config, "joint")
+    claim_folder(run)
+    for step, ap in _scores(run) if scored else []:
         scored(step, ap)  # pyrefly: ignore[not-callable]
-    if finished_results(task) is not None:
+    if finished_results(run) is not None:
         return
-    write_text(task.folder / "config.yaml", print_config(config))
-    about = {"configuration": task.name, "data": task.data, **tags}
-    with track(config, "joint", task.folder, about, resume=True) as tracked:
-        with following(task.folder, tracked, relay=False):
+    write_text(run.folder / "config.yaml", print_config(config))
+    about = {"configuration": run.name, "data": run.data, **tags}
+    with track(config, "joint", run.folder, about, resume=True) as tracked:
+        with relaying(run.folder, tracked, show=False):
             try:
-                figures = train_task(task, scored, callbacks)
+                figures = train_stage(run, scored, callbacks)
             except NotFiniteError as error:
                 figures = {"not_finite": str(error)}
-        results = {"run": task.name, "data": task.data, **figures, "mlflow_run": tracked.run_id}
-        write_results(task.folder, results | provenance())
+        results = {"run": run.name, "data": run.data, **figures, "mlflow_run": tracked.run_id}
+        write_results(run.folder, results | provenance())
     if "not_finite" in figures and scored:
         scored(config.joint.steps, 0.0)
 
@@ -91,19 +91,19 @@ def read_trial(base: RunConfig, number: int, point: Point, error: str = "", seed
         error: what ended it, in one line; empty where nothing did.
         seed: of training; None is the base's.
     """
-    task = point_task(base, point, seed)
-    results = finished_results(task)
-    scores = _scores(task)
+    run = point_run(base, point, seed)
+    results = finished_results(run)
+    scores = _scores(run)
     state: State = "failed" if error else "pruned"
     if results is not None:
         error = results.get("not_finite", "")
         state = "diverged" if error else "finished"
-    rows = read_history(task.folder / "metrics.csv")
-    return Trial(number, point, state, task.name, scores, _seconds(rows, base.joint.batch_size), error)
+    rows = read_history(run.folder / "metrics.csv")
+    return Trial(number, point, state, run.name, scores, _seconds(rows, base.joint.batch_size), error)
 
 
-def _scores(task: Task) -> list[tuple[int, float]]:
-    rows = read_history(task.folder / "metrics.csv")
+def _scores(run: StageRun) -> list[tuple[int, float]]:
+    rows = read_history(run.folder / "metrics.csv")
     return [(int(row["step"] or 0), row["ap"]) for row in rows if row["ap"] is not None]
 
 

@@ -14,15 +14,15 @@ from pipeline.batches import SampleReader
 from pipeline.checkpoint import Checkpoints, restore_checkpoint
 from pipeline.errors import UserError
 from pipeline.loader import training_batches
-from pipeline.loop import Progress, Training, train
+from pipeline.loop import Training, TrainingProgress, train
 from pipeline.memory import keep_freed_memory
 from pipeline.optimiser import MovingAverage, make_optimiser
 from pipeline.outputs import Outputs, logging_to, silent
 from pipeline.ranks import rank, world_size
-from pipeline.task import Task
+from pipeline.task import StageRun
 
 
-def run_worker(task: Task, checkpoints: Checkpoints, device: torch.device) -> dict[str, Any]:
+def run_worker(run: StageRun, checkpoints: Checkpoints, device: torch.device) -> dict[str, Any]:
     """Train a stage to its end, from its latest checkpoint where there is one.
 
     Alone, or as one rank of an initialised process group. Returns the figures of rank 0's results.
@@ -32,19 +32,19 @@ def run_worker(task: Task, checkpoints: Checkpoints, device: torch.device) -> di
         NotFiniteError: a loss that is not finite.
     """
     keep_freed_memory()
-    training = build_training(task, device)
+    training = build_training(run, device)
     latest = checkpoints.latest()
     if latest is not None:
         restore_checkpoint(latest, training)
-    with logging_to(task.folder / "train.log") if rank() == 0 else silent():
-        outputs = Outputs(task, training, checkpoints)
+    with logging_to(run.folder / "train.log") if rank() == 0 else silent():
+        outputs = Outputs(run, training, checkpoints)
         outputs.begin()
         train(
             training,
             distributed(training.objective, device),
-            _batches(task, training.progress.step),
-            task.settings,
-            task.config.train,
+            _batches(run, training.progress.step),
+            run.settings,
+            run.config.train,
             validate=outputs.validate,
             report=outputs.report,
             save=outputs.save,
@@ -52,21 +52,21 @@ def run_worker(task: Task, checkpoints: Checkpoints, device: torch.device) -> di
         return outputs.results()
 
 
-def build_training(task: Task, device: torch.device) -> Training:
+def build_training(run: StageRun, device: torch.device) -> Training:
     """The stage's untrained state: for joint training with the pretrained proposal network."""
-    config = task.config
+    config = run.config
     torch.manual_seed(config.train.seed)
     model = HGG(config.model)
-    if task.pretrained is not None:
+    if run.pretrained is not None:
         try:
-            load_network(task.pretrained, model)
+            load_network(run.pretrained, model)
         except ValueError as error:
             raise UserError(str(error)) from error
     # Convolutions on CPUs are 5 to 10 % faster with the channels last.
     model.to(device, memory_format=torch.channels_last)  # pyrefly: ignore[no-matching-overload]  # real, untyped
-    objective = Objective(model, config.loss, joint=task.stage == "joint")
+    objective = Objective(model, config.loss, joint=run.stage == "joint")
     average = MovingAverage(model, config.train.ema) if config.train.ema else None
-    return Training(objective, make_optimiser(model, task.settings), average, Progress())
+    return Training(objective, make_optimiser(model, run.settings), average, TrainingProgress())
 
 
 def distributed(objective: Objective, device: torch.device) -> nn.Module:
@@ -82,12 +82,12 @@ def distributed(objective: Objective, device: torch.device) -> nn.Module:
     )
 
 
-def _batches(task: Task, step: int) -> Iterator[Any]:
+def _batches(run: StageRun, step: int) -> Iterator[Any]:
     """This rank's batches after `step`."""
-    options = task.config.train
+    options = run.config.train
     reader = SampleReader(
-        task.samples,
-        task.settings.batch_size // world_size(),
+        run.samples,
+        run.settings.batch_size // world_size(),
         rank(),
         world_size(),
         options.seed,

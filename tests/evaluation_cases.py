@@ -21,7 +21,7 @@ from pipeline.encode import to_labels
 from pipeline.jpeg import encode_jpeg
 from pipeline.records import plan_records
 from pipeline.samples import plan_samples
-from pipeline.shard_writer import Stage
+from pipeline.shard_writer import ShardPlan
 from pipeline.shards import read_records, write_manifest
 
 WIDTH, HEIGHT = 240, 160
@@ -38,19 +38,19 @@ def make_samples(config: RunConfig, split: str) -> Path:
     return _make(plan_samples(config, split), split)
 
 
-def _make(stage: Stage, split: str) -> Path:
-    stage.folder.mkdir(parents=True)
-    rows = [stage.write(task) for task in stage.tasks]
+def _make(plan: ShardPlan, split: str) -> Path:
+    plan.folder.mkdir(parents=True)
+    rows = [plan.write(planned) for planned in plan.shards]
     write_manifest(
-        stage.folder,
-        stage.name,
+        plan.folder,
+        plan.name,
         split,
-        stage.settings,
+        plan.settings,
         rows,
-        dict(stage.before.counts),
-        stage.before.rejected,
+        dict(plan.before.counts),
+        plan.before.rejected,
     )
-    return stage.folder
+    return plan.folder
 
 
 def save_untrained(config: RunConfig, seed: int = 0) -> Path:

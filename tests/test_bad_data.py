@@ -17,7 +17,7 @@ from pipeline.jpeg import decode_picture
 from pipeline.records import plan_records
 from pipeline.rejects import check_limit
 from pipeline.shards import read_records, records_manifest, samples_manifest
-from pipeline.task import plan_task
+from pipeline.task import plan_stage
 from pipeline.worker import run_worker
 from tests.evaluation_cases import make_records, make_samples
 from tests.tiny_coco import TinyCoco, jpeg
@@ -126,10 +126,10 @@ def test_one_bad_image_more_than_allowed_stops_it(made: tuple[RunConfig, dict[st
 
 def test_training_goes_through_all_that_is_used(made: tuple[RunConfig, dict[str, int]]) -> None:
     config, _ = made
-    task = plan_task(config, "pretrain")
-    task.folder.mkdir()
-    checkpoints = FolderCheckpoints(task.folder / "checkpoints", keep=1)
-    results = run_worker(task, checkpoints, torch.device("cpu"))
+    run = plan_stage(config, "pretrain")
+    run.folder.mkdir()
+    checkpoints = FolderCheckpoints(run.folder / "checkpoints", keep=1)
+    results = run_worker(run, checkpoints, torch.device("cpu"))
     assert results["steps"] * config.pretrain.batch_size >= 2 * (GOOD + 6)  # an epoch
     assert results["last"]["loss"] > 0
 

@@ -14,7 +14,7 @@ from pipeline import parts
 from pipeline.config import RunConfig
 from pipeline.errors import UserError
 from pipeline.evaluate import Evaluation, evaluate_model
-from pipeline.evaluate_parts import evaluate_parts, gallery_of
+from pipeline.evaluate_parts import evaluate_by_parts, gallery_of
 from pipeline.files import sha256_file
 from pipeline.found import Portion
 from pipeline.jpeg import encode_jpeg
@@ -60,7 +60,7 @@ def _plan(config: RunConfig) -> Plan:
 
 def _evaluate(config: RunConfig) -> Evaluation:
     plan = _plan(config)
-    return evaluate_parts(plan, parts.load_predictor(plan), annotation_file(config.data, "val2017"))
+    return evaluate_by_parts(plan, parts.load_predictor(plan), annotation_file(config.data, "val2017"))
 
 
 def _with(config: RunConfig, **evaluate: Any) -> RunConfig:

@@ -20,7 +20,7 @@ import torch
 
 from pipeline.report import read_history
 from pipeline.settings import print_config
-from pipeline.task import plan_task
+from pipeline.task import plan_stage
 from tests.full_disk import fill
 from tests.training_cases import tiny_run
 
@@ -39,7 +39,7 @@ class Run:
         self.log = root / "job.log"
         self.repository = repository
         (root / "config.yaml").write_text(print_config(self.config))
-        self.task = plan_task(self.config, "pretrain")
+        self.stage = plan_stage(self.config, "pretrain")
 
     @property
     def arguments(self) -> list[str]:
@@ -60,17 +60,17 @@ class Run:
         assert wait(self.start(*overrides, **environment)) == 0, self.log.read_text()
 
     def wait_for_a_checkpoint(self, alive: Callable[[], bool]) -> None:
-        snapshot = self.task.folder / "checkpoints" / self.task.name / "checkpoint_manager_snapshot.json"
+        snapshot = self.stage.folder / "checkpoints" / self.stage.name / "checkpoint_manager_snapshot.json"
         until(snapshot.exists, alive, self.log)
 
     def weights(self) -> dict[str, torch.Tensor]:
-        return torch.load(self.task.folder / "last.pt", weights_only=True)["model"]
+        return torch.load(self.stage.folder / "last.pt", weights_only=True)["model"]
 
     def steps(self) -> list[float | None]:
-        return [row["step"] for row in read_history(self.task.folder / "metrics.csv")]
+        return [row["step"] for row in read_history(self.stage.folder / "metrics.csv")]
 
     def resumed(self) -> bool:
-        return "resuming at step" in (self.task.folder / "train.log").read_text()
+        return "resuming at step" in (self.stage.folder / "train.log").read_text()
 
 
 def until(condition: Callable[[], bool], alive: Callable[[], bool], log: Path) -> None:
@@ -188,7 +188,7 @@ def test_a_stopped_job_goes_on_when_it_is_submitted_again(
             call("cancel", run.log.read_text().split(":")[0])
         finally:
             assert wait(first) == 1, run.log.read_text()
-        assert not (run.task.folder / "results.json").exists()
+        assert not (run.stage.folder / "results.json").exists()
         call("submit", "pretrain", *run.arguments)
     finally:
         call("stop")
@@ -212,7 +212,7 @@ def test_another_number_of_workers_goes_on_with_the_same_batches(
     assert f"of {STEPS}, {after} process" in run.log.read_text()
     assert f": {before} before: a step's images stay the same 4" in run.log.read_text()
     assert run.steps() == undisturbed.steps()
-    rows, theirs = (read_history(each.task.folder / "metrics.csv") for each in (run, undisturbed))
+    rows, theirs = (read_history(each.stage.folder / "metrics.csv") for each in (run, undisturbed))
     assert [row["loss"] for row in rows] == pytest.approx([row["loss"] for row in theirs], rel=1e-3)
 
 
@@ -226,7 +226,7 @@ def test_a_disk_that_fills_up_leaves_the_last_checkpoint(
     small_disk: Callable[[Path, int], Path],
 ) -> None:
     run = Run(tmp_path, repository, num_workers=workers, max_failures=0)
-    disk = small_disk(run.task.folder / "checkpoints", 60)
+    disk = small_disk(run.stage.folder / "checkpoints", 60)
     job = run.start()
     try:
         until(
@@ -249,4 +249,4 @@ def test_a_disk_that_fills_up_leaves_the_last_checkpoint(
     assert run.steps() == undisturbed.steps()
     if workers:
         assert_same_end(run, undisturbed)
-    assert json.loads((run.task.folder / "results.json").read_text())["steps"] == STEPS
+    assert json.loads((run.stage.folder / "results.json").read_text())["steps"] == STEPS

@@ -23,7 +23,7 @@ from pipeline.layout import annotation_file
 from pipeline.run_evaluate import run_evaluation
 from pipeline.settings import load_config
 from pipeline.shards import read_records
-from pipeline.task import StageName, claim_folder, plan_task
+from pipeline.task import StageName, claim_folder, plan_stage
 from pipeline.worker import run_worker
 
 NETWORK = {"input_size": 128, "stacks": 1, "channels": 8, "increase": 0, "depth": 2, "visual_dim": 4}
@@ -104,9 +104,9 @@ def test_training_and_evaluation_with_14_joints(tmp_path: Path) -> None:
     make_samples(config, "val")
     stages: tuple[StageName, ...] = ("pretrain", "joint")
     for stage in stages:
-        task = plan_task(config, stage)
-        claim_folder(task)
-        run_worker(task, FolderCheckpoints(task.folder / "checkpoints", keep=2), torch.device("cpu"))
+        run = plan_stage(config, stage)
+        claim_folder(run)
+        run_worker(run, FolderCheckpoints(run.folder / "checkpoints", keep=2), torch.device("cpu"))
     results = run_evaluation(config)
     assert "AP_hard" in results["ap"]["hgg"]
     rows = json.loads((config.run_root / "evaluate" / "detections_hgg.json").read_text())

@@ -12,7 +12,7 @@ from pipeline.errors import UserError
 from pipeline.records import plan_records
 from pipeline.rejects import Rejection, by_reason, check_limit
 from pipeline.rows import RECORD_SCHEMA, read_metadata
-from pipeline.shard_writer import Stage
+from pipeline.shard_writer import ShardPlan
 from pipeline.shards import ShardRow, write_manifest
 from tiny_coco import TinyCoco, jpeg, spoiled
 
@@ -23,13 +23,13 @@ def make_config(root: Path, **data: Any) -> RunConfig:
     )
 
 
-def plan(coco: TinyCoco, root: Path, split: str = "train", **data: Any) -> Stage:
+def plan(coco: TinyCoco, root: Path, split: str = "train", **data: Any) -> ShardPlan:
     coco.write(root, split)
     return plan_records(make_config(root, **data), split)
 
 
-def write_all(stage: Stage) -> list[ShardRow]:
-    return [stage.write(task) for task in stage.tasks]
+def write_all(stage: ShardPlan) -> list[ShardRow]:
+    return [stage.write(planned) for planned in stage.shards]
 
 
 def test_a_record_holds_the_file_untouched_and_its_people(tmp_path: Path) -> None:
@@ -80,13 +80,13 @@ def test_shards_hold_so_many_images_in_row_groups(tmp_path: Path) -> None:
     stage = plan(coco, tmp_path, shard_images=5, row_group=2)
     rows = write_all(stage)
     assert [row.rows for row in rows] == [5, 2]
-    assert [task.units for task in stage.tasks] == [5, 2]
+    assert [planned.units for planned in stage.shards] == [5, 2]
     metadata = pq.read_metadata(stage.folder / rows[0].file)
     assert [metadata.row_group(g).num_rows for g in range(metadata.num_row_groups)] == [2, 2, 1]
 
 
 def made_from(coco: TinyCoco, root: Path, **data: Any) -> list[str]:
-    return [task.made_from for task in plan(coco, root, shard_images=1, **data).tasks]
+    return [planned.made_from for planned in plan(coco, root, shard_images=1, **data).shards]
 
 
 def test_a_shard_is_stale_when_its_inputs_or_settings_change_and_only_then(tmp_path: Path) -> None:
@@ -113,11 +113,11 @@ def test_a_missing_picture_does_not_move_others_to_another_shard(tmp_path: Path)
     coco = TinyCoco()
     for _ in range(4):
         coco.add_image()
-    before = [task.made_from for task in plan(coco, tmp_path, shard_images=2).tasks]
+    before = [planned.made_from for planned in plan(coco, tmp_path, shard_images=2).shards]
     (tmp_path / "train" / "000000000010.jpg").unlink()
     after = plan_records(make_config(tmp_path, shard_images=2), "train")
-    assert after.tasks[0].made_from != before[0]
-    assert after.tasks[1].made_from == before[1]
+    assert after.shards[0].made_from != before[0]
+    assert after.shards[1].made_from == before[1]
     assert by_reason(after.before.rejected) == {"missing_file": 1}
 
 

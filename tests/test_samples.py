@@ -16,7 +16,7 @@ from pipeline.records import plan_records
 from pipeline.rows import SAMPLE_SCHEMA, read_metadata
 from pipeline.samples import plan_samples
 from pipeline.seeds import view_rng
-from pipeline.shard_writer import Stage
+from pipeline.shard_writer import ShardPlan
 from pipeline.shards import read_records, write_manifest
 from tiny_coco import TinyCoco
 
@@ -32,7 +32,7 @@ def make_config(root: Path, network: NetworkConfig | None = None, **data: Any) -
 
 def write_records(config: RunConfig, split: str) -> None:
     stage = plan_records(config, split)
-    rows = [stage.write(task) for task in stage.tasks]
+    rows = [stage.write(planned) for planned in stage.shards]
     write_manifest(stage.folder, "records", split, stage.settings, rows, {}, [])
 
 
@@ -49,8 +49,8 @@ def config(tmp_path: Path) -> RunConfig:
     return config
 
 
-def write_all(stage: Stage) -> list[dict[str, Any]]:
-    rows = [stage.write(task) for task in stage.tasks]
+def write_all(stage: ShardPlan) -> list[dict[str, Any]]:
+    rows = [stage.write(planned) for planned in stage.shards]
     return [row for shard in rows for row in pq.read_table(stage.folder / shard.file).to_pylist()]
 
 
@@ -67,7 +67,7 @@ def test_validation_has_the_plain_view_alone(config: RunConfig) -> None:
 
 def test_a_row_group_shows_each_image_once_in_differing_views(config: RunConfig) -> None:
     stage = plan_samples(config, "train")
-    row = stage.write(stage.tasks[0])
+    row = stage.write(stage.shards[0])
     with pq.ParquetFile(stage.folder / row.file) as file:
         groups = [file.read_row_group(g, columns=["image_id", "view"]) for g in range(file.num_row_groups)]
     assert [group["image_id"].to_pylist() for group in groups] == [[10, 11, 13]] * 3 + [[14, 15]] * 3
@@ -92,7 +92,7 @@ def test_a_row_is_what_encode_view_makes(config: RunConfig) -> None:
 
 def test_files_say_what_their_rows_are(config: RunConfig) -> None:
     stage = plan_samples(config, "train")
-    row = stage.write(stage.tasks[0])
+    row = stage.write(stage.shards[0])
     schema = pq.read_schema(stage.folder / row.file)
     facts = read_metadata(schema)
     assert schema.equals(SAMPLE_SCHEMA)
@@ -117,8 +117,8 @@ def test_files_say_what_their_rows_are(config: RunConfig) -> None:
 def test_samples_are_stale_when_what_they_show_changes(
     changes: dict[str, Any], stale: bool, config: RunConfig
 ) -> None:
-    before = plan_samples(config, "train").tasks
-    after = plan_samples(make_config(config.data.root, **changes), "train").tasks
+    before = plan_samples(config, "train").shards
+    after = plan_samples(make_config(config.data.root, **changes), "train").shards
     assert (before[0].made_from != after[0].made_from) == stale
 
 

@@ -14,7 +14,7 @@ from pipeline.files import sha256_file
 from pipeline.progress import chunks
 from pipeline.rejects import Rejection
 from pipeline.rows import pack_mask, read_metadata, read_rows, unpack_mask, with_metadata
-from pipeline.shard_writer import Tally, Task, set_aside, standing_row, write_shard
+from pipeline.shard_writer import PlannedShard, Tally, set_aside, standing_row, write_shard
 from pipeline.shards import (
     Manifest,
     ShardRow,
@@ -35,8 +35,8 @@ def rows(count: int, start: int = 0) -> list[dict[str, Any]]:
 def write(folder: Path, shard: int = 0, count: int = 5, made_from: str = "abc") -> ShardRow:
     tally = Tally(rejected=[Rejection(7, "7.jpg", "area", "0")])
     tally.counts["people"] = 2
-    task = Task(shard, made_from, count, {})
-    return write_shard(folder, task, SCHEMA, chunks(rows(count, 10 * shard), 2), tally)
+    planned = PlannedShard(shard, made_from, count, {})
+    return write_shard(folder, planned, SCHEMA, chunks(rows(count, 10 * shard), 2), tally)
 
 
 def manifest_of(folder: Path, shards: list[ShardRow]) -> Manifest:
@@ -48,7 +48,7 @@ def test_a_written_shard_stands(tmp_path: Path) -> None:
     assert (row.shard, row.file, row.rows, row.made_from) == (0, "part-00000.parquet", 5, "abc")
     assert row.sha256 == sha256_file(tmp_path / row.file)
     assert row.bytes == (tmp_path / row.file).stat().st_size
-    assert standing_row(tmp_path, Task(0, "abc", 5, {})) == row
+    assert standing_row(tmp_path, PlannedShard(0, "abc", 5, {})) == row
     assert pq.read_metadata(tmp_path / row.file).num_row_groups == 3
     assert list(read_rows([tmp_path / row.file], 2)) == rows(5)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["part-00000.json", "part-00000.parquet"]
@@ -78,13 +78,13 @@ def flip_a_byte(path: Path) -> None:
 def test_a_spoiled_shard_does_not_stand(spoil: Any, tmp_path: Path) -> None:
     write(tmp_path)
     spoil(tmp_path)
-    assert standing_row(tmp_path, Task(0, "abc", 5, {})) is None
+    assert standing_row(tmp_path, PlannedShard(0, "abc", 5, {})) is None
 
 
 def test_a_shard_of_other_settings_does_not_stand(tmp_path: Path) -> None:
     write(tmp_path, made_from="abc")
-    assert standing_row(tmp_path, Task(0, "abd", 5, {})) is None
-    assert standing_row(tmp_path, Task(1, "abc", 5, {})) is None
+    assert standing_row(tmp_path, PlannedShard(0, "abd", 5, {})) is None
+    assert standing_row(tmp_path, PlannedShard(1, "abc", 5, {})) is None
 
 
 def test_what_a_killed_writer_left_is_removed(tmp_path: Path) -> None:
@@ -103,8 +103,8 @@ def test_a_writer_that_fails_leaves_the_old_shard(tmp_path: Path) -> None:
         raise OSError("disk full")
 
     with pytest.raises(OSError, match="disk full"):
-        write_shard(tmp_path, Task(0, "new", 1, {}), SCHEMA, broken(), Tally())
-    assert standing_row(tmp_path, Task(0, "abc", 5, {})) == row
+        write_shard(tmp_path, PlannedShard(0, "new", 1, {}), SCHEMA, broken(), Tally())
+    assert standing_row(tmp_path, PlannedShard(0, "abc", 5, {})) == row
     assert len(list(tmp_path.iterdir())) == 2
 
 

@@ -28,7 +28,7 @@ from pipeline.sweep import (
     sweep_name,
     with_point,
 )
-from pipeline.task import plan_task
+from pipeline.task import plan_stage
 from pipeline.trial import Trial, read_trial, run_trial
 from pipeline.tune_report import Compared, verdict, write_report
 from tests.evaluation_cases import make_records, write_coco
@@ -122,18 +122,18 @@ def test_rungs_grow_by_the_reduction_and_end_before_the_last_step(base: RunConfi
 
 def test_what_is_held_out_is_scored_and_never_trained_on(base: RunConfig) -> None:
     config = point_config(base, paper_point(base))
-    task = plan_task(config, "joint")
-    assert task.validation.shards == held_out_shards(task.samples, 0.3) == range(2, 3)
-    assert task.validation.records.name == config.data.train_split
-    every = SampleReader(task.samples, 2)
-    kept = SampleReader(task.samples, 2, held_out=0.3)
+    run = plan_stage(config, "joint")
+    assert run.validation.shards == held_out_shards(run.samples, 0.3) == range(2, 3)
+    assert run.validation.records.name == config.data.train_split
+    every = SampleReader(run.samples, 2)
+    kept = SampleReader(run.samples, 2, held_out=0.3)
     assert {unit.file.name for unit in every.units} - {unit.file.name for unit in kept.units} == {
         "part-00002.parquet"
     }
-    assert plan_task(config, "joint").name != plan_task(base, "joint").name
+    assert plan_stage(config, "joint").name != plan_stage(base, "joint").name
     with pytest.raises(UserError, match=r"train.held_out=0.9: .* has 3 shards, and none would be left"):
-        held_out_shards(task.samples, 0.9)
-    assert not held_out_shards(task.samples, 0.0)
+        held_out_shards(run.samples, 0.9)
+    assert not held_out_shards(run.samples, 0.0)
 
 
 def test_the_same_point_is_the_same_training_and_another_seed_is_not(base: RunConfig) -> None:
@@ -191,7 +191,7 @@ def test_a_loss_that_is_not_finite_is_a_score_of_zero(
     def explode(*_: object) -> None:
         raise NotFiniteError("step 3: the loss is not finite: push=nan on images 1")
 
-    monkeypatch.setattr("pipeline.trial.train_task", explode)
+    monkeypatch.setattr("pipeline.trial.train_stage", explode)
     told: list[tuple[int, float]] = []
     run_trial(point_config(base, own_point(base)), {}, lambda step, ap: told.append((step, ap)))
     assert told == [(6, 0.0)]

@@ -20,7 +20,7 @@ from hgg.predictor import Predictor
 from hgg.weights import load_model, save_model
 from pipeline.config import RunConfig, TrackingConfig
 from pipeline.errors import UserError
-from pipeline.follow import Follower
+from pipeline.follow import Relay
 from pipeline.report import COLUMNS, add_to_history, begin_history
 from pipeline.tracking import SERVED_NEEDS, served_needs, track
 from pipeline.tracking_store import store_uri
@@ -118,17 +118,17 @@ def test_rows_and_lines_are_followed_once(
     row: dict[str, float | None] = dict.fromkeys(COLUMNS, 0.5)
     begin_history(history, 0)
     with track(store.config, "pretrain", tmp_path, TAGS) as tracked:
-        follower = Follower(tmp_path, tracked, relay=True)
+        relay = Relay(tmp_path, tracked, show=True)
         for step in (2, 4):
             add_to_history(history, row | {"step": step})
         lines.write_text(lines.read_text() + "step 2\nstep 4 is not yet wh")
-        follower.poll()
+        relay.poll()
         lines.write_text(lines.read_text() + "ole\n")
         begin_history(history, 2)  # workers were restarted: step 4 is made again
         add_to_history(history, row | {"step": 4, "loss": 7.0})
         add_to_history(history, row | {"step": 6, "ap": None})
-        follower.poll()
-        follower.poll()
+        relay.poll()
+        relay.poll()
     points = store.client.get_metric_history(tracked.run_id, "loss")
     assert [(point.step, point.value) for point in points] == [(2, 0.5), (4, 0.5), (6, 0.5)]
     assert "seconds_left" not in store.client.get_run(tracked.run_id).data.metrics

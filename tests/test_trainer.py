@@ -15,7 +15,7 @@ from pipeline.checkpoint import FolderCheckpoints
 from pipeline.config import RunConfig
 from pipeline.report import read_history
 from pipeline.settings import print_config
-from pipeline.task import plan_task
+from pipeline.task import plan_stage
 from pipeline.tracking_store import store_uri
 from pipeline.worker import run_worker
 from tests.training_cases import tiny_run
@@ -54,10 +54,10 @@ def losses_without_ray(config: RunConfig, folder: Path) -> list[float]:
     """The same run in this process."""
     import torch
 
-    task = plan_task(config, "pretrain")
-    task.folder.mkdir()
-    run_worker(task, FolderCheckpoints(folder, keep=1), torch.device("cpu"))
-    return [row["loss"] or 0.0 for row in read_history(task.folder / "metrics.csv")]
+    stage = plan_stage(config, "pretrain")
+    stage.folder.mkdir()
+    run_worker(stage, FolderCheckpoints(folder, keep=1), torch.device("cpu"))
+    return [row["loss"] or 0.0 for row in read_history(stage.folder / "metrics.csv")]
 
 
 @pytest.mark.slow
@@ -67,20 +67,20 @@ def test_two_workers_are_killed_go_on_and_agree_with_one_process(tmp_path: Path,
     config = config.model_copy(update={"pretrain": config.pretrain.model_copy(update=often)})
     (tmp_path / "config.yaml").write_text(print_config(config))
     arguments = command(tmp_path / "config.yaml", repository)
-    task = plan_task(config, "pretrain")
-    storage = task.folder / "checkpoints" / task.name
+    stage = plan_stage(config, "pretrain")
+    storage = stage.folder / "checkpoints" / stage.name
     kill_after_a_checkpoint(arguments, tmp_path, storage / "checkpoint_manager_snapshot.json")
-    assert not (task.folder / "results.json").exists()
+    assert not (stage.folder / "results.json").exists()
 
     results, stderr = finish(arguments, tmp_path)
-    assert f"{task.name}: resuming at step " in stderr
+    assert f"{stage.name}: resuming at step " in stderr
     assert " of 80, 2 processes" in stderr
     assert stderr.count(f"step {STEPS}/{STEPS}") == 1
     assert results["steps"] == STEPS
     assert results["workers"] == 2
-    assert results == json.loads((task.folder / "results.json").read_text())
-    assert load_model(task.folder / "best.pt").config == config.model
-    rows = read_history(task.folder / "metrics.csv")
+    assert results == json.loads((stage.folder / "results.json").read_text())
+    assert load_model(stage.folder / "best.pt").config == config.model
+    rows = read_history(stage.folder / "metrics.csv")
     assert [row["step"] for row in rows] == list(range(LOG_EVERY, STEPS + 1, LOG_EVERY))
     assert len([path for path in storage.iterdir() if path.is_dir()]) == config.train.keep_checkpoints
 
@@ -89,7 +89,7 @@ def test_two_workers_are_killed_go_on_and_agree_with_one_process(tmp_path: Path,
     assert [(point.step, point.value) for point in points] == [(row["step"], row["loss"]) for row in rows]
     run = client.get_run(results["mlflow_run"])
     assert run.info.status == "FINISHED"
-    assert run.data.tags["configuration"] == task.name
+    assert run.data.tags["configuration"] == stage.name
     stored = {file.path for file in client.list_artifacts(results["mlflow_run"])}
     assert stored >= {"curves.png", "metrics.csv", "config.yaml", "pictures", "checkpoints", "results.json"}
 

@@ -14,7 +14,7 @@ from hgg.skeleton import NUM_JOINTS
 from hgg.targets import Targets
 from pipeline.batches import Batch
 from pipeline.config import RunConfig, StageConfig, TrainConfig
-from pipeline.loop import Progress, Row, Training, train
+from pipeline.loop import Row, Training, TrainingProgress, train
 from pipeline.optimiser import MovingAverage, make_optimiser
 from tests.evaluation_cases import make_records, write_coco
 from tests.sample_cases import write_samples
@@ -48,7 +48,7 @@ def make_training(model: ModelConfig = MODEL, *, joint: bool = True, ema: float 
     built.to(memory_format=torch.channels_last)  # pyrefly: ignore[no-matching-overload]
     objective = Objective(built, LOSS, joint)
     average = MovingAverage(built, ema) if ema else None
-    return Training(objective, make_optimiser(built, STAGE), average, Progress())
+    return Training(objective, make_optimiser(built, STAGE), average, TrainingProgress())
 
 
 def batches(start_step: int = 0, size: int = 4) -> Iterator[Batch]:

@@ -14,7 +14,7 @@ from hgg.weights import load_model
 from pipeline.batches import SampleReader
 from pipeline.benchmark import KEPT_BATCHES, advance
 from pipeline.config import RunConfig
-from pipeline.loop import Progress, Training
+from pipeline.loop import Training, TrainingProgress
 from pipeline.memory import keep_freed_memory
 from pipeline.optimiser import make_optimiser
 from pipeline.shards import stage_folder
@@ -59,7 +59,7 @@ def _rank(rank: int, ranks: int, config: RunConfig, pretrained: Path, store: Pat
     model = load_model(pretrained, config.model)
     model.to(memory_format=torch.channels_last)  # pyrefly: ignore[no-matching-overload]  # real, untyped
     objective = Objective(model, config.loss, joint=True)
-    training = Training(objective, make_optimiser(model, stage), None, Progress())
+    training = Training(objective, make_optimiser(model, stage), None, TrainingProgress())
     forward = distributed(objective, torch.device("cpu"))
     advance(training, forward, batches, WARM_UP, stage, config)
     begun = time.perf_counter()

@@ -11,7 +11,7 @@ from pytest_benchmark.fixture import BenchmarkFixture
 
 from pipeline.config import RunConfig
 from pipeline.samples import plan_samples
-from pipeline.shard_writer import Stage
+from pipeline.shard_writer import ShardPlan
 from tests.benchmarks.drawn import draw, drawn_config
 from tests.benchmarks.timing import figure
 
@@ -33,17 +33,17 @@ def config(tmp_path_factory: pytest.TempPathFactory) -> RunConfig:
 
 
 @pytest.fixture(scope="module")
-def stage(config: RunConfig) -> Stage:
+def stage(config: RunConfig) -> ShardPlan:
     """Samples of those records, to be written."""
     return plan_samples(config, config.data.train_split)
 
 
-def _views(stage: Stage) -> int:
-    return sum(task.units for task in stage.tasks)
+def _views(stage: ShardPlan) -> int:
+    return sum(task.units for task in stage.shards)
 
 
-def test_one_process(benchmark: BenchmarkFixture, stage: Stage) -> None:
-    tasks = stage.tasks[:2]
+def test_one_process(benchmark: BenchmarkFixture, stage: ShardPlan) -> None:
+    tasks = stage.shards[:2]
 
     def rate() -> float:
         begun = time.perf_counter()
@@ -60,26 +60,26 @@ def _start() -> None:
     cv2.setNumThreads(1)
 
 
-def _pool_seconds(stage: Stage) -> float:
+def _pool_seconds(stage: ShardPlan) -> float:
     with ProcessPoolExecutor(WORKERS, get_context("spawn"), _start) as pool:
-        list(pool.map(stage.write, stage.tasks[:WORKERS]))  # both processes have loaded what they need
+        list(pool.map(stage.write, stage.shards[:WORKERS]))  # both processes have loaded what they need
         begun = time.perf_counter()
-        list(pool.map(stage.write, stage.tasks))
+        list(pool.map(stage.write, stage.shards))
         return time.perf_counter() - begun
 
 
-def _ray_seconds(stage: Stage) -> float:
+def _ray_seconds(stage: ShardPlan) -> float:
     from pipeline.cluster import start_ray
     from pipeline.stage import fan_out
 
     with start_ray(WORKERS):
-        list(fan_out(stage.write, stage.tasks[:WORKERS], WORKERS))
+        list(fan_out(stage.write, stage.shards[:WORKERS], WORKERS))
         begun = time.perf_counter()
-        list(fan_out(stage.write, stage.tasks, WORKERS))
+        list(fan_out(stage.write, stage.shards, WORKERS))
         return time.perf_counter() - begun
 
 
-def test_ray_data_over_a_plain_pool(benchmark: BenchmarkFixture, stage: Stage) -> None:
+def test_ray_data_over_a_plain_pool(benchmark: BenchmarkFixture, stage: ShardPlan) -> None:
     seconds = {}
 
     def overhead() -> float:

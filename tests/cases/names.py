@@ -33,10 +33,10 @@ from pipeline.rows import RECORD_SCHEMA, SAMPLE_SCHEMA, open_parquet, read_metad
 from pipeline.samples import plan_samples
 from pipeline.seeds import sample_key, step_seed, view_rng
 from pipeline.settings import changed, load_config
-from pipeline.shard_writer import Stage
+from pipeline.shard_writer import ShardPlan
 from pipeline.shards import row_file, stage_folder, write_manifest
-from pipeline.sweep import paper_point, point_task, sweep_name
-from pipeline.task import claim_folder, plan_task
+from pipeline.sweep import paper_point, point_run, sweep_name
+from pipeline.task import claim_folder, plan_stage
 from tests.evaluation_cases import coco_person
 from tests.training_cases import make_training
 
@@ -127,20 +127,20 @@ def _of_configurations() -> dict[str, dict[str, Any]]:
 
 def _of_configuration(config: RunConfig) -> dict[str, Any]:
     _lay_out(config)
-    joint = plan_task(config, "joint")
+    joint = plan_stage(config, "joint")
     claim_folder(joint)
     records = stage_folder(config.run_root, "records", config.data.val_split)
     evaluation = plan_evaluation(config, joint.folder / "best.pt", "5a" * 32, records)
     return {
         "configuration": fingerprint(config),
         "changed": [*changed(config)],
-        "pretrain": plan_task(config, "pretrain").name,
+        "pretrain": plan_stage(config, "pretrain").name,
         "joint": joint.name,
         "run.json": json.loads((joint.folder / "run.json").read_text()),
         "joint in": str(joint.folder.relative_to(config.run_root)),
         "evaluation": str(evaluation.folder.relative_to(config.run_root)),
         "sweep": sweep_name(config),
-        "point in": point_task(config, paper_point(config), seed=7).config.trial,
+        "point in": point_run(config, paper_point(config), seed=7).config.trial,
     }
 
 
@@ -214,22 +214,22 @@ def _person(image_id: int, joints: int) -> dict[str, Any]:
     return coco_person(image_id, image_id, 0.0, 0.0) | counted | {"bbox": [1.0, 1.0, 20.0, 20.0]}
 
 
-def _written(stage: Stage, made: bool = True) -> dict[str, Any]:
+def _written(plan: ShardPlan, made: bool = True) -> dict[str, Any]:
     """What names the shards of a plan, once they are written; without what a machine's rounding decides."""
-    rows = [stage.write(task) for task in stage.tasks]
-    before = dict(stage.before.counts)
+    rows = [plan.write(planned) for planned in plan.shards]
+    before = dict(plan.before.counts)
     manifest = write_manifest(
-        stage.folder, stage.name, stage.split, stage.settings, rows, before, stage.before.rejected
+        plan.folder, plan.name, plan.split, plan.settings, rows, before, plan.before.rejected
     )
     with open_parquet(manifest.files[0]) as parquet:
         metadata = read_metadata(parquet.schema_arrow)
-    kept = json.loads((stage.folder / "manifest.json").read_text())
-    assert [*json.loads(row_file(stage.folder, 0).read_text())] == [*kept["shards"][0]]
+    kept = json.loads((plan.folder / "manifest.json").read_text())
+    assert [*json.loads(row_file(plan.folder, 0).read_text())] == [*kept["shards"][0]]
     return {
         "files": [str(path.relative_to(PLACE)) for path in manifest.files],
         "made_from": [row.made_from for row in rows],
         "content": [row.sha256 for row in rows] + [manifest.fingerprint] if made else "by the machine",
-        "settings": stage.settings,
+        "settings": plan.settings,
         "metadata": metadata,
         "manifest": keys_of(kept),
     }
