@@ -1,7 +1,6 @@
 """Train and evaluate rows of the paper's Table 2 and Fig. 4a from one pretrained network: a table of all."""
 
 import argparse
-import logging
 import sys
 from pathlib import Path
 from typing import Any
@@ -10,9 +9,6 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from pipeline.command import run_job
 from pipeline.config import RunConfig
-from pipeline.errors import UserError
-
-log = logging.getLogger("jobs.ablate")
 
 
 def main(config: RunConfig, arguments: argparse.Namespace) -> dict[str, Any]:
@@ -23,25 +19,10 @@ def main(config: RunConfig, arguments: argparse.Namespace) -> dict[str, Any]:
         draw_graphs(arguments.draw_graphs, {})
         return {"graphs": str(arguments.draw_graphs)}
 
-    from hgg.matching import GRACLUS_MISSING
-    from pipeline.ablation import can_run, choose_rows, find_rows, read_row
+    # Imported here so that --help answers at once.
+    from pipeline.run_ablation import ablate
 
-    known = find_rows()
-    asked = choose_rows(arguments.rows, known)
-    if arguments.seeds < 1:
-        raise UserError(f"--seeds={arguments.seeds}: give 1 or more")
-    rows = [read_row(name, known, arguments.config, arguments.overrides) for name in known]
-    unable = [row.name for row in rows if row.name in asked and not can_run(row)]
-    if unable and arguments.rows:
-        raise UserError(f"--rows={arguments.rows}: {GRACLUS_MISSING}")
-    if unable:
-        log.info("ablation: without row %s: %s", ", ".join(unable), GRACLUS_MISSING)
-    run = [row for row in rows if row.name in asked and row.name not in unable]
-
-    # Not before: it takes seconds, and mistakes are answered sooner.
-    from pipeline.run_ablation import run_ablation
-
-    results = run_ablation(config, run, arguments.seeds, rows)
+    results = ablate(config, arguments.config, arguments.overrides, arguments.rows, arguments.seeds)
     print(f"\n{Path(results['table']).read_text(encoding='utf-8')}\n")
     return results
 

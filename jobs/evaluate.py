@@ -23,14 +23,10 @@ def main(config: RunConfig, arguments: argparse.Namespace) -> dict[str, Any]:
         pictures = arguments.pictures or config.data.root / "test2017"
         return predict_submission(config, arguments.submission, pictures, arguments.grouping)
 
-    from pipeline.run_evaluate import run_evaluation
-    from pipeline.runtime import runtime_table
-    from pipeline.scoring import ap_table
+    from pipeline.run_evaluate import run_evaluation, shown
 
     results = run_evaluation(config)
-    print(f"\n{ap_table(results['ap'])}\n")
-    if results["runtime"]:
-        print(f"{runtime_table(results['runtime'])}\n")
+    print(f"\n{shown(results)}\n")
     return results
 
 

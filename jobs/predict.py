@@ -9,40 +9,23 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from pipeline.command import run_job
 from pipeline.config import RunConfig
-from pipeline.errors import UserError
 
 
 def main(config: RunConfig, arguments: argparse.Namespace) -> dict[str, Any]:
     """Write people.json and pictures/ into the output folder; returns their place and counts."""
-    from hgg.predictor import Predictor
-    from pipeline.layout import image_folder
-    from pipeline.predict import explain_images, explainable, find_images, predict_images
-    from pipeline.registry import local_model
-    from pipeline.trained import model_file, trained_model
+    # Imported here so that --help answers at once.
+    from pipeline.run_predict import run_prediction
 
-    if arguments.source is None:
-        source = image_folder(config.data, config.data.val_split)
-        images = find_images(source)[: config.evaluate.pictures]
-    else:
-        source = arguments.source
-        images = find_images(source)
-    # Whoever names a file alone wants that model as it is; a configuration must be the model's own.
-    own = arguments.checkpoint is not None and not arguments.config
-    file = local_model(config, arguments.checkpoint) if arguments.checkpoint else model_file(config)
-    model = trained_model(file, None if own else config.model, config.train.use_gpu)
-    out = arguments.out or config.outputs / "predict"
-    predictor = Predictor(model, inference=config.inference)
-    if arguments.labels is not None and not arguments.explain:
-        raise UserError(f"--labels={arguments.labels}: only --explain looks at labels: add it")
-    explained = explainable(predictor, images, arguments.labels) if arguments.explain else {}
-    counts = predict_images(predictor, images, out, batch_size=config.evaluate.batch_size)
-    explain_images(predictor, explained, out / "explained")
-    return {
-        "source": str(source),
-        "people_file": str(out / "people.json"),
-        "pictures": str(out / "pictures"),
-        **({"explained": str(out / "explained")} if explained else {}),
-    } | counts
+    return run_prediction(
+        config,
+        source=arguments.source,
+        out=arguments.out,
+        checkpoint=arguments.checkpoint,
+        # Whoever names a file alone wants that model as it is; a configuration must be the model's own.
+        own_settings=not arguments.config,
+        explain=arguments.explain,
+        labels=arguments.labels,
+    )
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

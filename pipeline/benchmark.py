@@ -1,11 +1,14 @@
 """How fast this machine preprocesses, reads and trains, each measured alone for a bounded time."""
 
 import logging
+import os
+import platform
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from itertools import chain, cycle, islice, repeat
 from typing import Any
 
+import torch
 from torch import nn
 
 from hgg.model import HGG
@@ -15,15 +18,47 @@ from pipeline.batches import SampleReader
 from pipeline.collate import Batch
 from pipeline.config import RunConfig, StageConfig
 from pipeline.encode import encode_view
+from pipeline.errors import UserError
 from pipeline.loader import training_batches
 from pipeline.loop import Training, TrainingProgress, train
 from pipeline.optimiser import make_optimiser
+from pipeline.provenance import provenance, write_results
 from pipeline.seeds import view_rng
 from pipeline.shards import read_records, stage_folder
 
 log = logging.getLogger(__name__)
 
 KEPT_BATCHES = 8  # batches that training repeats, so that reading is not measured with it
+
+
+def run_benchmark(config: RunConfig, seconds: float) -> dict[str, Any]:
+    """Measure one part after the other, each for so many seconds; returns what `results.json` holds.
+
+    Raises `UserError` for a time that is none.
+    """
+    if seconds <= 0:
+        raise UserError(f"--seconds {seconds}: must be above 0")
+    measures: tuple[Callable[[RunConfig, float], float | None], ...] = (
+        views_per_second,
+        samples_per_second,
+        pretrain_images_per_second,
+        joint_images_per_second,
+    )
+    figures: dict[str, float | None] = {}
+    for measure in measures:
+        name = measure.__name__
+        figures[name] = measure(config, seconds)
+        log.info("%s: %s", name, figures[name])
+    results = figures | {
+        "input_size": config.network.input_size,
+        "threads": torch.get_num_threads(),
+        "processors": os.cpu_count(),
+        "machine": platform.machine(),
+        "seconds": seconds,
+        **provenance(),
+    }
+    write_results(config.run_root.absolute() / "benchmark", results)
+    return results
 
 
 def views_per_second(config: RunConfig, seconds: float) -> float:

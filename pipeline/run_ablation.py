@@ -2,16 +2,57 @@
 
 import logging
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
-from pipeline.ablation import FOLDER, Row, finished_trials, plan_trials
+from hgg.matching import GRACLUS_MISSING
+from pipeline.ablation import (
+    FOLDER,
+    Row,
+    can_run,
+    choose_rows,
+    find_rows,
+    finished_trials,
+    plan_trials,
+    read_row,
+)
 from pipeline.ablation_table import write_tables
 from pipeline.config import RunConfig
+from pipeline.errors import UserError
 from pipeline.fingerprint import fingerprint
 from pipeline.provenance import provenance, write_results
 from pipeline.tracking import track
 
 log = logging.getLogger(__name__)
+
+
+def ablate(
+    config: RunConfig, files: Sequence[Path], overrides: Sequence[str], chosen: str, seeds: int
+) -> dict[str, Any]:
+    """Choose rows and run them over a base configuration; returns what `results.json` holds.
+
+    Args:
+        config: the base configuration.
+        files: that it was read from, over which rows are read.
+        overrides: that have the last word in each row.
+        chosen: names separated by commas; empty is all that this machine can run.
+        seeds: trainings of each row.
+
+    Raises:
+        UserError: no such row, one that lacks torch-cluster, or what `run_ablation` says.
+    """
+    known = find_rows()
+    asked = choose_rows(chosen, known)
+    if seeds < 1:
+        raise UserError(f"--seeds={seeds}: give 1 or more")
+    rows = [read_row(name, known, files, overrides) for name in known]
+    unable = [row.name for row in rows if row.name in asked and not can_run(row)]
+    if unable and chosen:
+        raise UserError(f"--rows={chosen}: {GRACLUS_MISSING}")
+    if unable:
+        log.info("ablation: without row %s: %s", ", ".join(unable), GRACLUS_MISSING)
+    run = [row for row in rows if row.name in asked and row.name not in unable]
+    return run_ablation(config, run, seeds, rows)
 
 
 def run_ablation(base: RunConfig, rows: Sequence[Row], seeds: int, shown: Sequence[Row]) -> dict[str, Any]:

@@ -20,7 +20,8 @@ from pipeline.layout import annotation_file
 from pipeline.memory import keep_freed_memory
 from pipeline.parts import load_predictor, plan_evaluation, remove_parts
 from pipeline.provenance import provenance, write_results
-from pipeline.runtime import draw_runtime, measure_runtime
+from pipeline.runtime import draw_runtime, measure_runtime, runtime_table
+from pipeline.scoring import ap_table
 from pipeline.settings import print_config
 from pipeline.shards import data_fingerprint, read_records, stage_folder
 from pipeline.tracking import Tracked, track
@@ -96,6 +97,14 @@ def run_evaluation(
         remove_parts(plan)
         _keep(found, runtime, tracked, config)
     return results
+
+
+def shown(results: Mapping[str, Any], *, runtime: bool = True) -> str:
+    """Results for a terminal: AP of each grouping and, if wanted and timed, the time of each step."""
+    tables = [ap_table(results["ap"])]
+    if runtime and results["runtime"]:
+        tables.append(runtime_table(results["runtime"]))
+    return "\n\n".join(tables)
 
 
 def _runtime(predictor: Predictor, records: Path, config: RunConfig, folder: Path) -> dict[str, Any]:

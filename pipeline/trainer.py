@@ -68,9 +68,9 @@ class RayCheckpoints:
 def train_on_ray(run: StageRun, callbacks: Sequence[UserCallback] = ()) -> dict[str, Any]:
     """Train a stage with `train.num_workers` workers, from the run's latest checkpoint where it has one.
 
-    Ray knows it by the run's own name, so that the same settings go on and others begin anew. The run root must
-    be the same folder on every machine of the cluster. `callbacks` are told of each checkpoint. Returns rank
-    0's figures.
+    Ray knows it by the run's own name, so that the same settings go on and others begin anew. The run root
+    must be the same folder on every machine of the cluster. `callbacks` are told of each checkpoint. Returns
+    rank 0's figures.
 
     Raises:
         UserError: a cluster too small, or what `pipeline.worker.run_worker` says.
