@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from pipeline.errors import UserError
+from pipeline.provenance import REPOSITORY
 
 CONNECT_SECONDS = 10
 TOKEN_FILE = Path(".ray") / "auth_token"  # where Ray keeps a user's token, under the home folder
@@ -89,7 +90,7 @@ def _bring_a_token() -> None:
 
 def _let_workers_import_this() -> None:
     """Put this project on the workers' path: of the driver's path they get the script's folder alone."""
-    root = str(Path(__file__).resolve().parent.parent)
+    root = str(REPOSITORY)
     paths = os.environ.get("PYTHONPATH", "").split(os.pathsep)
     if root not in paths:
         os.environ["PYTHONPATH"] = os.pathsep.join([root, *filter(None, paths)])

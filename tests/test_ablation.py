@@ -15,10 +15,11 @@ from pipeline.config import RunConfig
 from pipeline.errors import UserError
 from pipeline.files import write_json
 from pipeline.keys import flat
+from pipeline.provenance import REPOSITORY
 from pipeline.settings import load_config, print_config
 from training_cases import tiny_run
 
-CONF = Path(__file__).resolve().parent.parent / "conf"
+CONF = REPOSITORY / "conf"
 CHANGES: dict[str, dict[str, Any]] = {
     "1": {"grouping.decoder": "associative", "loss.edge": 0.0, "loss.macro": 0.0},
     "2": {

@@ -13,6 +13,7 @@ from hgg.model import HGG
 from hgg.weights import save_model
 from pipeline.config import RunConfig
 from pipeline.errors import UserError
+from pipeline.provenance import REPOSITORY
 from pipeline.synthetic import make_dataset
 
 FIGURES = ("views_per_second", "samples_per_second", "pretrain_images_per_second", "joint_images_per_second")
@@ -49,7 +50,7 @@ def config(tmp_path_factory: pytest.TempPathFactory) -> RunConfig:
 
 @pytest.fixture
 def job() -> ModuleType:
-    path = Path(__file__).parent.parent / "jobs" / "benchmark.py"
+    path = REPOSITORY / "jobs" / "benchmark.py"
     spec = importlib.util.spec_from_file_location("benchmark_job", path)
     assert spec is not None
     assert spec.loader is not None

@@ -7,8 +7,9 @@ import pytest
 import yaml
 from ray.autoscaler._private.util import prepare_config, validate_config
 
-ROOT = Path(__file__).resolve().parent.parent
-FILES = (ROOT / "cluster.yaml", ROOT / "conf" / "cluster" / "local.yaml")
+from pipeline.provenance import REPOSITORY
+
+FILES = (REPOSITORY / "cluster.yaml", REPOSITORY / "conf" / "cluster" / "local.yaml")
 
 every_file = pytest.mark.parametrize("path", FILES, ids=lambda path: path.stem)
 
@@ -34,13 +35,13 @@ def test_every_machine_asks_for_the_token_and_knows_the_shared_folder(path: Path
         assert "RAY_AUTH_MODE=token" in start
         assert "HGG_ROOT=/mnt/hgg" in start
     for source in config["file_mounts"].values():
-        assert source.startswith("~") or (ROOT / source).is_file()
+        assert source.startswith("~") or (REPOSITORY / source).is_file()
 
 
 def test_the_container_copies_what_is_there_and_runs_as_a_user() -> None:
-    text = (ROOT / "conf" / "cluster" / "Containerfile").read_text(encoding="utf-8")
+    text = (REPOSITORY / "conf" / "cluster" / "Containerfile").read_text(encoding="utf-8")
     copied = [word for line in re.findall(r"^COPY (.*)$", text, re.MULTILINE) for word in line.split()[:-1]]
     for name in copied:
-        assert name.startswith("--") or (ROOT / name).exists()
+        assert name.startswith("--") or (REPOSITORY / name).exists()
     users = re.findall(r"^USER (.*)$", text, re.MULTILINE)
     assert users == ["hgg"]

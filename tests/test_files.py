@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from pipeline.files import atomic_path, sha256_file, write_json, write_text
+from pipeline.provenance import REPOSITORY
 
 
 def test_a_finished_block_puts_the_file_in_place_and_nothing_else(tmp_path: Path) -> None:
@@ -42,8 +43,7 @@ def test_a_killed_writer_leaves_what_was_there(tmp_path: Path) -> None:
         "with atomic_path(Path(sys.argv[1])) as temporary:\n"
         "    temporary.write_text('half'); os.kill(os.getpid(), signal.SIGKILL)"
     )
-    root = Path(__file__).resolve().parent.parent
-    finished = subprocess.run([sys.executable, "-c", code, str(path)], cwd=root, timeout=60)
+    finished = subprocess.run([sys.executable, "-c", code, str(path)], cwd=REPOSITORY, timeout=60)
     assert finished.returncode == -signal.SIGKILL
     assert path.read_text() == "before"
     write_text(path, "after")

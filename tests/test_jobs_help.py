@@ -7,7 +7,9 @@ from pathlib import Path
 
 import pytest
 
-JOBS = sorted((Path(__file__).resolve().parent.parent / "jobs").glob("*.py"))
+from pipeline.provenance import REPOSITORY
+
+JOBS = sorted((REPOSITORY / "jobs").glob("*.py"))
 HEAVY = ("ray", "mlflow", "torch", "pyarrow")
 MOST_SECONDS = 15.0  # about half a second on an idle machine
 MOST_LINES = 80

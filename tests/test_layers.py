@@ -8,8 +8,9 @@ from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).resolve().parent.parent
-FILES = sorted(path for folder in ("hgg", "pipeline", "jobs") for path in (ROOT / folder).glob("*.py"))
+from pipeline.provenance import REPOSITORY
+
+FILES = sorted(path for folder in ("hgg", "pipeline", "jobs") for path in (REPOSITORY / folder).glob("*.py"))
 ALL = [pytest.param(path, id=f"{path.parent.name}/{path.name}") for path in FILES]
 
 # The modules of pipeline whose purpose is Ray, or MLflow. All others run where neither is installed.
@@ -90,7 +91,7 @@ def test_modules_without_ray_and_mlflow_import_without_them_and_leave_no_trace(t
     modules = [f"{path.parent.name}.{path.stem}" for path in FILES if path.parent.name != "jobs"]
     plain = [name for name in modules if name.partition(".")[2] not in RAY | MLFLOW]
     code = (
-        f"import sys, os; sys.path.insert(0, {str(ROOT)!r})\n"
+        f"import sys, os; sys.path.insert(0, {str(REPOSITORY)!r})\n"
         "sys.modules['ray'] = sys.modules['mlflow'] = None\n"
         "import importlib, logging, cv2, torch; before = dict(os.environ)  # cv2 sets variables of its own\n"
         f"for name in {plain!r}: importlib.import_module(name)\n"

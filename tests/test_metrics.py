@@ -8,8 +8,9 @@ from typing import Any
 import pytest
 
 from pipeline.metrics import METRICS, coco_metrics, load_annotations
+from pipeline.provenance import REPOSITORY
 
-EVALUATOR = Path(__file__).parents[2] / "shared" / "data" / "evaluator"
+EVALUATOR = REPOSITORY.parent / "shared" / "data" / "evaluator"
 
 
 def _expected(case: str) -> tuple[Path, list[dict[str, Any]], dict[str, Any]]:

@@ -13,11 +13,12 @@ from typing import Any
 import psutil
 import pytest
 
+from pipeline.provenance import REPOSITORY
 from pipeline.shards import samples_manifest
 from tests.full_disk import fill
 from tests.tiny_coco import TinyCoco, spoiled
 
-JOB = Path(__file__).resolve().parent.parent / "jobs" / "preprocess.py"
+JOB = REPOSITORY / "jobs" / "preprocess.py"
 SECONDS = 120
 VIEWS = 30  # enough that writing samples takes seconds, so that there is a middle to be killed in
 

@@ -10,9 +10,10 @@ from hgg.config import NetworkConfig
 from pipeline.config import RunConfig
 from pipeline.errors import UserError
 from pipeline.fingerprint import fingerprint
+from pipeline.provenance import REPOSITORY
 from pipeline.settings import changed, load_config, print_config
 
-CONF = Path(__file__).resolve().parent.parent / "conf"
+CONF = REPOSITORY / "conf"
 
 
 def _mistake(tmp_path: Path, text: str, *overrides: str) -> str:

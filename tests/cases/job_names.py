@@ -6,6 +6,7 @@ from typing import Any
 
 from mlflow import MlflowClient
 
+from pipeline.provenance import REPOSITORY
 from pipeline.tracking_store import open_store
 from tests.cases.names import keys_of
 from tests.small_demo import Job
@@ -54,7 +55,7 @@ VARIABLE = [
 
 def job_names(root: Path) -> dict[str, Any]:
     """What each job leaves in a run root of its own under `root`."""
-    job = Job(Path(__file__).resolve().parent.parent.parent, root, SETTINGS)
+    job = Job(REPOSITORY, root, SETTINGS)
     names, seen = {}, set()
     for name, arguments in ARGUMENTS.items():
         results, _ = job.run(name, *(each.format(out=root / "out") for each in arguments))

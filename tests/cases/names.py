@@ -27,6 +27,7 @@ from pipeline.found import Found, write_found
 from pipeline.grouping_errors import Fates
 from pipeline.layout import annotation_file
 from pipeline.parts import plan_evaluation
+from pipeline.provenance import REPOSITORY
 from pipeline.records import plan_records
 from pipeline.report import COLUMNS
 from pipeline.rows import RECORD_SCHEMA, SAMPLE_SCHEMA, open_parquet, read_metadata
@@ -40,7 +41,6 @@ from pipeline.task import claim_folder, plan_stage
 from tests.evaluation_cases import coco_person
 from tests.training_cases import make_training
 
-REPOSITORY = Path(__file__).resolve().parent.parent.parent
 GOLDEN = REPOSITORY / "tests" / "golden" / "names"
 PLACE = Path("/tmp/hgg_names_stay")
 CODE_FILE = re.compile(r"pipeline/[\w/]+\.py")  # the one text of --print-config that may change
