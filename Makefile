@@ -23,7 +23,7 @@ MINUTES ?= 240
 JOB ?= train_joint
 CONFIG ?= conf/demo.yaml
 ARGS ?=
-CLUSTER := $(PYTHON) -m pipeline.cluster_command
+CLUSTER := $(PYTHON) -m pipeline.commands.cluster
 
 .PHONY: help setup demo test test-slow lint format graclus bench bench-compare cluster cluster-stop submit follow cancel
 

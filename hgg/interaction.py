@@ -5,7 +5,7 @@ Table 2 puts a per-node layer (#7) and graph attention (#8) in EdgeConv's place.
 EdgeConv is torch-geometric's formulation, x_i' = max_j mlp([x_i, x_j - x_i]), written for the
 list of pairs: the first linear layer of a pair is a sum of two per-node products, so only the
 second one is computed per pair. `hgg/README.md` has the time that this takes beside torch-geometric's own
-class and a dense (B, N, N) form; `tests/test_interaction.py` holds the three together.
+class and a dense (B, N, N) form; `tests/hgg/test_interaction.py` holds the three together.
 
 The perceptron has two layers. With one, max_j relu(A x_i + B x_j) = relu(A x_i + max_j B x_j):
 no term would relate i to j.

@@ -7,7 +7,7 @@ every round of Algorithm 1 can be supervised.
 The one-to-one assignment is the same locally dominant matching that merges macro-nodes,
 not the Hungarian algorithm: it runs for a whole batch at once. With jittered candidates around
 the joints of 39 photographs of COCO, 0 to 0.5 % of the accepted pairs differ; where joints of one
-type lie about 1.5 OKS units (2k sqrt(area)) apart, 2 to 9 % do (`tests/test_labels.py`).
+type lie about 1.5 OKS units (2k sqrt(area)) apart, 2 to 9 % do (`tests/hgg/test_labels.py`).
 
 Letters: B images, N candidates, P people, J joint types, E edges.
 """

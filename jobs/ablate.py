@@ -7,20 +7,20 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from pipeline.command import run_job
-from pipeline.config import RunConfig
+from pipeline.commands.job import run_job
+from pipeline.settings.config import RunConfig
 
 
 def main(config: RunConfig, arguments: argparse.Namespace) -> dict[str, Any]:
     """Run what is not finished and print the table; files are in the run root's ablation/."""
     if arguments.draw_graphs is not None:
-        from pipeline.graph_picture import draw_graphs
+        from pipeline.studies.ablation.graphs import draw_graphs
 
         draw_graphs(arguments.draw_graphs, {})
         return {"graphs": str(arguments.draw_graphs)}
 
     # Imported here so that --help answers at once.
-    from pipeline.run_ablation import ablate
+    from pipeline.studies.ablation.run import ablate
 
     results = ablate(config, arguments.config, arguments.overrides, arguments.rows, arguments.seeds)
     print(f"\n{Path(results['table']).read_text(encoding='utf-8')}\n")

@@ -7,8 +7,8 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from pipeline.command import run_job
-from pipeline.config import RunConfig
+from pipeline.commands.job import run_job
+from pipeline.settings.config import RunConfig
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -19,7 +19,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def main(config: RunConfig, arguments: argparse.Namespace) -> dict[str, Any]:
     """Measure one part after the other; the figures also go to benchmark/results.json of the run root."""
     # Imported here so that --help answers at once.
-    from pipeline.benchmark import run_benchmark
+    from pipeline.commands.benchmark import run_benchmark
 
     return run_benchmark(config, arguments.seconds)
 

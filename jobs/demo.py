@@ -12,8 +12,8 @@ from typing import Any
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
-from pipeline.command import run_job
-from pipeline.config import RunConfig
+from pipeline.commands.job import run_job
+from pipeline.settings.config import RunConfig
 
 STAGES = ("synthesize", "preprocess", "pretrain", "train_joint", "evaluate", "predict")
 
@@ -28,8 +28,8 @@ def main(config: RunConfig, arguments: argparse.Namespace) -> dict[str, Any]:
         _run(stage, settings)
 
     # Not before: this loads torch, and the stages need the memory.
-    from pipeline.run_evaluate import shown
-    from pipeline.tracking_store import store_uri
+    from pipeline.commands.evaluate import shown
+    from pipeline.tracking.store import store_uri
 
     results = json.loads((config.run_root / "evaluate" / "results.json").read_text(encoding="utf-8"))
     print(f"\n{shown(results, runtime=False)}\n")

@@ -8,14 +8,14 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from pipeline.command import run_job
-from pipeline.config import RunConfig
+from pipeline.commands.job import run_job
+from pipeline.settings.config import RunConfig
 
 
 def main(config: RunConfig, arguments: argparse.Namespace) -> dict[str, Any]:
     """Print a line for each finding; exit code 1 where something fails."""
     # Imported here so that --help answers at once.
-    from pipeline.doctor import all_checks
+    from pipeline.commands.doctor import all_checks
 
     findings = []
     for check in all_checks(config):

@@ -7,8 +7,8 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from pipeline.command import run_job
-from pipeline.config import RunConfig
+from pipeline.commands.job import run_job
+from pipeline.settings.config import RunConfig
 
 
 def main(config: RunConfig, arguments: argparse.Namespace) -> dict[str, Any]:
@@ -18,12 +18,12 @@ def main(config: RunConfig, arguments: argparse.Namespace) -> dict[str, Any]:
     """
     # Imported here so that --help answers at once.
     if arguments.submission is not None:
-        from pipeline.submission import predict_submission
+        from pipeline.commands.submission import predict_submission
 
         pictures = arguments.pictures or config.data.root / "test2017"
         return predict_submission(config, arguments.submission, pictures, arguments.grouping)
 
-    from pipeline.run_evaluate import run_evaluation, shown
+    from pipeline.commands.evaluate import run_evaluation, shown
 
     results = run_evaluation(config)
     print(f"\n{shown(results)}\n")

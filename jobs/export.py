@@ -7,15 +7,15 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from pipeline.command import run_job
-from pipeline.config import RunConfig
-from pipeline.errors import UserError
+from pipeline.base.errors import UserError
+from pipeline.commands.job import run_job
+from pipeline.settings.config import RunConfig
 
 
 def main(config: RunConfig, arguments: argparse.Namespace) -> dict[str, Any]:
     """Write the file and its card; nothing that exists is overwritten."""
     # Imported here so that --help answers at once.
-    from pipeline.export import export_model
+    from pipeline.commands.export import export_model
 
     if arguments.out is None:
         raise UserError("--out: give the file to write, as --out hgg.pt")

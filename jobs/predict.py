@@ -7,14 +7,14 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from pipeline.command import run_job
-from pipeline.config import RunConfig
+from pipeline.commands.job import run_job
+from pipeline.settings.config import RunConfig
 
 
 def main(config: RunConfig, arguments: argparse.Namespace) -> dict[str, Any]:
     """Write people.json and pictures/ into the output folder; returns their place and counts."""
     # Imported here so that --help answers at once.
-    from pipeline.run_predict import run_prediction
+    from pipeline.commands.predict import run_prediction
 
     return run_prediction(
         config,

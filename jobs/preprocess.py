@@ -7,13 +7,13 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from pipeline.command import run_job
-from pipeline.config import RunConfig
+from pipeline.commands.job import run_job
+from pipeline.settings.config import RunConfig
 
 
 def main(config: RunConfig, _arguments: argparse.Namespace) -> dict[str, Any]:
     """Write both stages of both splits, then results.json with counts, rates and fingerprints."""
-    from pipeline.run_preprocess import run_preprocess  # loads Ray, which --help does without
+    from pipeline.commands.preprocess import run_preprocess  # loads Ray, which --help does without
 
     return run_preprocess(config)
 

@@ -7,14 +7,14 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from pipeline.command import run_job
-from pipeline.config import RunConfig
+from pipeline.commands.job import run_job
+from pipeline.settings.config import RunConfig
 
 
 def main(config: RunConfig, arguments: argparse.Namespace) -> dict[str, Any]:
     """Register what jobs/evaluate.py measured with these settings; says who is the champion, and why."""
     # Imported here so that --help answers at once.
-    from pipeline.register import register
+    from pipeline.commands.register import register
 
     return register(config, arguments.run, dry_run=arguments.dry_run)
 

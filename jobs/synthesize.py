@@ -7,9 +7,9 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from pipeline.command import run_job
-from pipeline.config import RunConfig
-from pipeline.synthetic import make_dataset
+from pipeline.commands.job import run_job
+from pipeline.settings.config import RunConfig
+from pipeline.synthetic.dataset import make_dataset
 
 
 def main(config: RunConfig, _arguments: argparse.Namespace) -> dict[str, Any]:

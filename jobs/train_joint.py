@@ -7,14 +7,14 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from pipeline.command import run_job
-from pipeline.config import RunConfig
+from pipeline.commands.job import run_job
+from pipeline.settings.config import RunConfig
 
 
 def main(config: RunConfig, _: argparse.Namespace) -> dict[str, Any]:
     """Train, or go on where the same command was stopped; results are in the run root's joint/."""
     # Imported here so that --help answers at once.
-    from pipeline.run_stage import run_stage
+    from pipeline.commands.train import run_stage
 
     return run_stage(config, "joint")
 

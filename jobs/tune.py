@@ -7,13 +7,13 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from pipeline.command import run_job
-from pipeline.config import RunConfig
+from pipeline.commands.job import run_job
+from pipeline.settings.config import RunConfig
 
 
 def main(config: RunConfig, arguments: argparse.Namespace) -> dict[str, Any]:
     """Search, or go on with a search; files are in the run root's tune/."""
-    from pipeline.run_tune import run_tune
+    from pipeline.studies.tuning.run import run_tune
 
     results = run_tune(config, arguments.resume)
     print(f"\n{Path(results['table']).read_text(encoding='utf-8')}\n")

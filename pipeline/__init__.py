@@ -1,1 +1,1 @@
-"""Everything around the paper: settings, data, training, evaluation and tracking."""
+"""Everything around the paper: a room for each thing that the data goes through."""

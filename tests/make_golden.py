@@ -14,9 +14,9 @@ import torch
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from core_cases import make_images, make_targets, tiny_model
 from hgg.config import LossConfig
 from hgg.objective import Objective, Terms
+from tests.cases.core import make_images, make_targets, tiny_model
 
 FILE = Path(__file__).resolve().parent / "golden" / "losses.json"
 STEPS = 10

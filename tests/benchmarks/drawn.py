@@ -3,10 +3,10 @@
 from pathlib import Path
 from typing import Any
 
-from pipeline.config import RunConfig
-from pipeline.settings import load_config
-from pipeline.synthetic import make_dataset
-from tests.evaluation_cases import make_records, make_samples
+from pipeline.settings.config import RunConfig
+from pipeline.settings.load import load_config
+from pipeline.synthetic.dataset import make_dataset
+from tests.cases.evaluation import make_records, make_samples
 
 REPOSITORY = Path(__file__).parents[2]
 SMALL = REPOSITORY / "conf" / "small.yaml"

@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 
 from tests.benchmarks.drawn import REPOSITORY
-from tiny_coco import TinyCoco, jpeg
+from tests.cases.tiny_coco import TinyCoco, jpeg
 
 PICTURES = 50  # different ones; every file is a link to one of them
 WIDTH, HEIGHT = 64, 48

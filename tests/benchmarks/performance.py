@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from pipeline.files import atomic_path, write_text
+from pipeline.base.files import atomic_path, write_text
 from tests.benchmarks.test_growth import BY_CANDIDATES, BY_IMAGES
 
 REPOSITORY = Path(__file__).parents[2]

@@ -11,14 +11,14 @@ from torch import multiprocessing
 
 from hgg.objective import Objective
 from hgg.weights import load_model
-from pipeline.batches import SampleReader
-from pipeline.benchmark import KEPT_BATCHES, advance
-from pipeline.config import RunConfig
-from pipeline.loop import Training, TrainingProgress
-from pipeline.memory import keep_freed_memory
-from pipeline.optimiser import make_optimiser
-from pipeline.shards import stage_folder
-from pipeline.worker import distributed
+from pipeline.base.memory import keep_freed_memory
+from pipeline.batches.reader import SampleReader
+from pipeline.commands.benchmark import KEPT_BATCHES, advance
+from pipeline.data.shards import stage_folder
+from pipeline.settings.config import RunConfig
+from pipeline.training.loop import Training, TrainingProgress
+from pipeline.training.optimiser import make_optimiser
+from pipeline.training.worker import distributed
 
 WARM_UP, STEPS = 2, 12
 BOUND_SECONDS = 300

@@ -19,12 +19,12 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from hgg.config import ModelConfig
 from hgg.model import HGG
-from pipeline.batches import SampleReader
-from pipeline.memory import peak_mib
-from pipeline.order import Order
-from pipeline.shards import ShardRow, data_fingerprint, shard_file, stage_folder, write_manifest
+from pipeline.base.memory import peak_mib
+from pipeline.batches.order import Order
+from pipeline.batches.reader import SampleReader
+from pipeline.data.shards import ShardRow, data_fingerprint, shard_file, stage_folder, write_manifest
 from tests.benchmarks.drawn import draw_samples, drawn_config
-from tests.sample_cases import write_samples
+from tests.cases.samples import write_samples
 
 RANKS, BATCH, FILES, FILE_ROWS = 64, 8, 32, 64
 SHARDS, SHARD_GROUPS, SHARD_ROWS = 1_000_000, 8, 32

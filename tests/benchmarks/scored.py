@@ -9,7 +9,7 @@ from pycocotools.coco import COCO
 
 from hgg.poses import Poses
 from hgg.skeleton import JOINTS
-from pipeline.detections import Detection, coco_rows
+from pipeline.metrics.detections import Detection, coco_rows
 from tests.benchmarks.crowds import CELLS, SIDE, make_crowd
 
 PIXELS = SIDE / CELLS

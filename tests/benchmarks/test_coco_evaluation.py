@@ -2,7 +2,7 @@
 
 from pytest_benchmark.fixture import BenchmarkFixture
 
-from pipeline.metrics import coco_metrics
+from pipeline.metrics.coco import coco_metrics
 from tests.benchmarks.scored import scored_crowds
 from tests.benchmarks.timing import timed
 

@@ -9,7 +9,7 @@ from pytest_benchmark.fixture import BenchmarkFixture
 
 from hgg.losses import push_pull_loss
 from hgg.targets import encode_heatmaps
-from pipeline.encode import to_labels
+from pipeline.data.encode import to_labels
 from tests.benchmarks.crowds import CELLS, PEOPLE, SIDE, Crowd, make_crowd
 from tests.benchmarks.timing import timed
 

@@ -9,9 +9,9 @@ import cv2
 import pytest
 from pytest_benchmark.fixture import BenchmarkFixture
 
-from pipeline.config import RunConfig
-from pipeline.samples import plan_samples
-from pipeline.shard_writer import ShardPlan
+from pipeline.data.samples import plan_samples
+from pipeline.data.shard_writer import ShardPlan
+from pipeline.settings.config import RunConfig
 from tests.benchmarks.drawn import draw, drawn_config
 from tests.benchmarks.timing import figure
 
@@ -69,8 +69,8 @@ def _pool_seconds(stage: ShardPlan) -> float:
 
 
 def _ray_seconds(stage: ShardPlan) -> float:
-    from pipeline.cluster import start_ray
-    from pipeline.stage import fan_out
+    from pipeline.cluster.start import start_ray
+    from pipeline.data.on_ray import fan_out
 
     with start_ray(WORKERS):
         list(fan_out(stage.write, stage.shards[:WORKERS], WORKERS))

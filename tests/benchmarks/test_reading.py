@@ -8,12 +8,12 @@ from pytest_benchmark.fixture import BenchmarkFixture
 
 from hgg import transform as geometry
 from hgg.targets import encode_heatmaps
-from pipeline.benchmark import samples_per_second
-from pipeline.config import RunConfig
-from pipeline.encode import random_transform, to_labels
-from pipeline.jpeg import decode_picture
-from pipeline.seeds import view_rng
-from pipeline.shards import read_records, stage_folder
+from pipeline.base.seeds import view_rng
+from pipeline.commands.benchmark import samples_per_second
+from pipeline.data.encode import random_transform, to_labels
+from pipeline.data.pictures import decode_picture
+from pipeline.data.shards import read_records, stage_folder
+from pipeline.settings.config import RunConfig
 from tests.benchmarks.drawn import draw_samples, drawn_config
 from tests.benchmarks.timing import figure
 

@@ -9,8 +9,12 @@ from pathlib import Path
 import pytest
 from pytest_benchmark.fixture import BenchmarkFixture
 
-from pipeline.benchmark import joint_images_per_second, pretrain_images_per_second, samples_per_second
-from pipeline.config import RunConfig
+from pipeline.commands.benchmark import (
+    joint_images_per_second,
+    pretrain_images_per_second,
+    samples_per_second,
+)
+from pipeline.settings.config import RunConfig
 from tests.benchmarks.drawn import REPOSITORY, SMALL, draw_samples, drawn_config
 from tests.benchmarks.ranks import images_per_second
 from tests.benchmarks.timing import figure

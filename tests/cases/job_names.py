@@ -6,10 +6,10 @@ from typing import Any
 
 from mlflow import MlflowClient
 
-from pipeline.provenance import REPOSITORY
-from pipeline.tracking_store import open_store
+from pipeline.base.provenance import REPOSITORY
+from pipeline.tracking.store import open_store
 from tests.cases.names import keys_of
-from tests.small_demo import Job
+from tests.cases.small_demo import Job
 
 # So few steps that no trial is pruned, and pictures of one person each, so that every run has the same parts.
 SETTINGS = {

@@ -19,27 +19,27 @@ from typing import Any
 
 import torch
 
-from pipeline.ablation import find_rows, plan_trials, read_row
-from pipeline.checkpoint import write_checkpoint
-from pipeline.config import RunConfig
-from pipeline.fingerprint import fingerprint
-from pipeline.found import Found, write_found
-from pipeline.grouping_errors import Fates
-from pipeline.layout import annotation_file
-from pipeline.parts import plan_evaluation
-from pipeline.provenance import REPOSITORY
-from pipeline.records import plan_records
-from pipeline.report import COLUMNS
-from pipeline.rows import RECORD_SCHEMA, SAMPLE_SCHEMA, open_parquet, read_metadata
-from pipeline.samples import plan_samples
-from pipeline.seeds import sample_key, step_seed, view_rng
-from pipeline.settings import changed, load_config
-from pipeline.shard_writer import ShardPlan
-from pipeline.shards import row_file, stage_folder, write_manifest
-from pipeline.sweep import paper_point, point_run, sweep_name
-from pipeline.task import claim_folder, plan_stage
-from tests.evaluation_cases import coco_person
-from tests.training_cases import make_training
+from pipeline.base.provenance import REPOSITORY
+from pipeline.base.seeds import sample_key, step_seed, view_rng
+from pipeline.data.formats import annotation_file
+from pipeline.data.records import plan_records
+from pipeline.data.rows import RECORD_SCHEMA, SAMPLE_SCHEMA, open_parquet, read_metadata
+from pipeline.data.samples import plan_samples
+from pipeline.data.shard_writer import ShardPlan
+from pipeline.data.shards import row_file, stage_folder, write_manifest
+from pipeline.evaluation.found import Found, write_found
+from pipeline.evaluation.parts import plan_evaluation
+from pipeline.metrics.fates import Fates
+from pipeline.settings.config import RunConfig
+from pipeline.settings.fingerprint import fingerprint
+from pipeline.settings.load import changed, load_config
+from pipeline.studies.ablation.rows import find_rows, plan_trials, read_row
+from pipeline.studies.tuning.points import paper_point, point_run, sweep_name
+from pipeline.training.checkpoint import write_checkpoint
+from pipeline.training.history import COLUMNS
+from pipeline.training.stage import claim_folder, plan_stage
+from tests.cases.evaluation import coco_person
+from tests.cases.training import make_training
 
 GOLDEN = REPOSITORY / "tests" / "golden" / "names"
 PLACE = Path("/tmp/hgg_names_stay")

@@ -1,0 +1,60 @@
+"""results.json of a stage, and where a result comes from: command line, commit, versions."""
+
+import importlib.metadata
+import os
+import platform
+import shlex
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+from pipeline.base.files import write_json
+
+REPOSITORY = Path(__file__).resolve().parent.parent.parent
+VERSIONS_OF = ("torch", "ray", "mlflow")
+GIT_SECONDS = 20
+
+
+def write_results(folder: Path, results: dict[str, Any]) -> None:
+    """Write `results.json` of a stage into `folder`."""
+    write_json(folder / "results.json", results)
+
+
+def provenance() -> dict[str, str]:
+    """Where a result comes from: command line, commit and versions, without importing what it names."""
+    versions = {"python": platform.python_version()} | {name: _version(name) for name in VERSIONS_OF}
+    return {"command": "python " + shlex.join(sys.argv), "commit": _commit()} | versions
+
+
+def _version(package: str) -> str:
+    try:
+        return importlib.metadata.version(package)
+    except importlib.metadata.PackageNotFoundError:
+        return "absent"
+
+
+def _commit() -> str:
+    """The commit of this code, with `+changes` where tracked files differ from it, or `unknown`.
+
+    A submitted job runs in a copy without history; whoever sent it may name the commit in HGG_COMMIT.
+    """
+    if not (REPOSITORY / ".git").exists():
+        return os.environ.get("HGG_COMMIT", "unknown")
+    try:
+        commit = _git("rev-parse", "HEAD")
+        changed = _git("status", "--porcelain", "--untracked-files=no")
+    except (OSError, subprocess.SubprocessError):
+        return "unknown"
+    return commit + ("+changes" if changed else "")
+
+
+def _git(*arguments: str) -> str:
+    finished = subprocess.run(
+        ["git", "-C", str(REPOSITORY), *arguments],
+        capture_output=True,
+        text=True,
+        check=True,
+        timeout=GIT_SECONDS,
+    )
+    return finished.stdout.strip()

@@ -1,0 +1,132 @@
+"""Evaluation from the job's side: the run root's records and model in, result files, pictures and AP out."""
+
+from collections.abc import Mapping
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+from hgg.predictor import Predictor
+from pipeline.base.errors import UserError
+from pipeline.base.files import sha256_file, write_text
+from pipeline.base.memory import keep_freed_memory
+from pipeline.base.provenance import provenance, write_results
+from pipeline.data.formats import annotation_file
+from pipeline.data.pictures import decode_picture
+from pipeline.data.shards import data_fingerprint, read_records, stage_folder
+from pipeline.evaluation.by_parts import evaluate_by_parts, gallery_of
+from pipeline.evaluation.diagnosis import diagnose, diagnosis_rows, diagnosis_table, sum_fates
+from pipeline.evaluation.evaluate import Evaluation
+from pipeline.evaluation.parts import load_predictor, plan_evaluation, remove_parts
+from pipeline.evaluation.runtime import draw_runtime, measure_runtime, runtime_table
+from pipeline.evaluation.trained import model_file
+from pipeline.metrics.ap import ap_table
+from pipeline.metrics.detections import write_detections
+from pipeline.metrics.fates import fate_table
+from pipeline.settings.config import RunConfig
+from pipeline.settings.fingerprint import fingerprint
+from pipeline.settings.load import print_config
+from pipeline.tracking.run import Tracked, track
+
+FATES = (
+    "What became of the labelled keypoints. Missing: no candidate. Right: with its person's others. Split: "
+    "in a part that broke off. Mixed: in another person's cluster. Background: candidates that are nobody's "
+    "joint in the cluster of a person, per labelled keypoint."
+)
+
+
+def run_evaluation(
+    config: RunConfig, *, tags: Mapping[str, str] | None = None, extra: Mapping[str, Any] | None = None
+) -> dict[str, Any]:
+    """Evaluate the validation split and return what `results.json` holds.
+
+    A killed evaluation goes on by the same command: shards of records that are done are not looked at again.
+
+    Under {run_root}/{trial}/evaluate: config.yaml, detections_{grouping}.json (COCO result files),
+    diagnosis.md (what lies between the groupings, and their kinds of error, by kind of image), pictures/,
+    runtime.png and results.json.
+
+    Args:
+        config: settings.
+        tags: of the MLflow run, beside those that every evaluation has. Where there are some, an MLflow run
+            that a killed process left in the folder is continued.
+        extra: entries of `results.json` beside those that every evaluation has.
+
+    Raises:
+        UserError: records, annotations or the model are missing or do not fit.
+    """
+    keep_freed_memory()
+    split, folder = config.data.val_split, config.outputs / "evaluate"
+    checkpoint = model_file(config)
+    annotations = annotation_file(config.data, split)
+    if not annotations.is_file():
+        raise UserError(f"{annotations}: no such file: correct data.root, data.format or data.val_split")
+    records = stage_folder(config.run_root, "records", split)
+    origin = {
+        "configuration": fingerprint(config),
+        "data": data_fingerprint(records),
+        "split": split,
+        "model": str(checkpoint),
+        "model_sha256": sha256_file(checkpoint),
+    }
+    plan = plan_evaluation(config, checkpoint, origin["model_sha256"], records)
+    predictor = load_predictor(plan)
+    with track(config, "evaluate", folder, origin | dict(tags or {}), resume=bool(tags)) as tracked:
+        found = evaluate_by_parts(plan, predictor, annotations)
+        write_text(folder / "config.yaml", print_config(config))
+        for grouping, rows in found.detections.items():
+            write_detections(folder / f"detections_{grouping}.json", rows)
+        parts, fates = diagnose(found), sum_fates(found)
+        write_text(folder / "diagnosis.md", f"{diagnosis_table(parts)}\n{FATES}\n\n{fate_table(fates)}")
+        gallery_of(plan, predictor, found).draw(folder / "pictures")
+        runtime = _runtime(predictor, records, config, folder)
+        results = {
+            "ap": found.ap,
+            "counts": found.counts,
+            "diagnosis": diagnosis_rows(parts),
+            "fates": {
+                grouping: {part: counted._asdict() for part, counted in of_grouping.items()}
+                for grouping, of_grouping in fates.items()
+            },
+            "runtime": runtime,
+            **origin,
+            **(extra or {}),
+            "mlflow_run": tracked.run_id,
+            **provenance(),
+        }
+        write_results(folder, results)
+        remove_parts(plan)
+        _keep(found, runtime, tracked, config)
+    return results
+
+
+def shown(results: Mapping[str, Any], *, runtime: bool = True) -> str:
+    """Results for a terminal: AP of each grouping and, if wanted and timed, the time of each step."""
+    tables = [ap_table(results["ap"])]
+    if runtime and results["runtime"]:
+        tables.append(runtime_table(results["runtime"]))
+    return "\n\n".join(tables)
+
+
+def _runtime(predictor: Predictor, records: Path, config: RunConfig, folder: Path) -> dict[str, Any]:
+    """Where the time goes on the first images; empty where `evaluate.runtime_images` asks for none."""
+    if not config.evaluate.runtime_images:
+        return {}
+    chosen = islice(read_records(records), config.evaluate.runtime_images)
+    images = (decode_picture(record["jpeg"]) for record in chosen)
+    runtime = measure_runtime(predictor, images)
+    if runtime:
+        draw_runtime(runtime, folder / "runtime.png")
+    return runtime
+
+
+def _keep(found: Evaluation, runtime: Mapping[str, Any], tracked: Tracked, config: RunConfig) -> None:
+    """Figures and files into the tracker: `hgg/AP` and so on."""
+    figures = {f"{grouping}/{name}": value for grouping, ap in found.ap.items() for name, value in ap.items()}
+    tracked.metrics(figures | found.counts)
+    folder = config.outputs / "evaluate"
+    written = [folder / name for name in ("config.yaml", "results.json", "diagnosis.md")]
+    for path in [*written, *sorted(folder.glob("detections_*.json"))]:
+        tracked.artifact(path)
+    if runtime:
+        tracked.artifact(folder / "runtime.png")
+    tracked.artifact(folder / "pictures")

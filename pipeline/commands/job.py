@@ -1,0 +1,151 @@
+"""What every command of `jobs/` shares: arguments, log lines, exit codes and the last line on stdout.
+
+Exit codes: 0 done, 1 failed, 2 bad input, 130 stopped by Ctrl-C.
+"""
+
+import argparse
+import errno
+import json
+import logging
+import re
+import sys
+import traceback
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, NoReturn
+
+from pipeline.base.errors import UserError, first_line
+from pipeline.settings.config import RunConfig
+
+DONE, FAILED, BAD_INPUT, STOPPED = 0, 1, 2, 130
+FULL_DISK = re.compile(rf"\[Errno {errno.ENOSPC}\][^:\n]*(: '(?P<path>[^'\n]*)')?")
+
+Main = Callable[[RunConfig, argparse.Namespace], dict[str, Any]]
+
+
+class _Parser(argparse.ArgumentParser):
+    """Argparse whose complaints are one line, as all others."""
+
+    def error(self, message: str) -> NoReturn:
+        self.exit(BAD_INPUT, f"error: {message} (see {self.prog} --help)\n")
+
+
+def run_job(
+    main: Main,
+    *,
+    name: str,
+    description: str,
+    add_arguments: Callable[[argparse.ArgumentParser], None] | None = None,
+) -> NoReturn:
+    """Run a job as a process: read the configuration, call `main`, print its results, exit.
+
+    `main` gets the configuration and the parsed arguments and returns what becomes the last line on stdout,
+    as one line of JSON. `UserError` ends with exit code 2 and its text on stderr; any other exception
+    with 1 and the traceback.
+    """
+    parser = _parser(name, description)
+    if add_arguments is not None:
+        add_arguments(parser)
+    _exit_with(_run, main, parser.parse_intermixed_args())
+
+
+def run_command(
+    *, name: str, description: str, add_arguments: Callable[[argparse.ArgumentParser], None]
+) -> NoReturn:
+    """Run a module of `pipeline` that takes no settings, with the manners of a job.
+
+    `add_arguments` gives each of its commands a `function`, which takes the arguments and returns results.
+    """
+    parser = _Parser(prog=f"python -m pipeline.{name}", description=description)
+    add_arguments(parser)
+    arguments = parser.parse_args()
+    _exit_with(_print_results, arguments.function, arguments)
+
+
+def _exit_with(run: Callable[..., int], *arguments: Any) -> NoReturn:
+    """End the process with what `run` returns, or with what it raises made a line and an exit code."""
+    _set_up_logging()
+    try:
+        sys.exit(run(*arguments))
+    except KeyboardInterrupt:
+        print("stopped", file=sys.stderr)
+        sys.exit(STOPPED)
+    except Exception as error:
+        # Ray hands on what a task raised as an error that is a UserError too and holds the original.
+        if isinstance(error, UserError):
+            print(f"error: {getattr(error, 'cause', error)}", file=sys.stderr)
+            sys.exit(BAD_INPUT)
+        outside = _outside(error)
+        if outside is not None:
+            print(f"error: {outside}", file=sys.stderr)
+        else:
+            traceback.print_exc()
+        sys.exit(FAILED)
+
+
+def _outside(error: BaseException | None) -> str | None:
+    """What to say where an error, or one that it came from, is a full disk's or a store's; else None."""
+    while error is not None:
+        text = str(error)
+        # What a task of Ray raised may only be found in the text of Ray's own error.
+        full = FULL_DISK.search(text)
+        if full or (isinstance(error, OSError) and error.errno == errno.ENOSPC):
+            where = f"{full['path']}: " if full and full["path"] else ""
+            return (
+                f"{where}no room left on the disk: free some, and the same command goes on; what was written "
+                "before is whole"
+            )
+        if isinstance(error, OSError) and "AWS Error" in text:
+            return (
+                f"{first_line(error)}: AWS_ENDPOINT_URL, AWS_DEFAULT_REGION, AWS_ACCESS_KEY_ID and "
+                "AWS_SECRET_ACCESS_KEY say where the store is and who asks"
+            )
+        error = getattr(error, "cause", None) or error.__cause__
+    return None
+
+
+def _run(main: Main, arguments: argparse.Namespace) -> int:
+    # Imported here so that --help answers at once.
+    from pipeline.settings.load import load_config, print_config
+
+    config = load_config(arguments.config, arguments.overrides)
+    if arguments.print_config:
+        print(print_config(config), end="")
+        return DONE
+    return _print_results(main, config, arguments)
+
+
+def _print_results(main: Callable[..., dict[str, Any]], *arguments: Any) -> int:
+    print(json.dumps(main(*arguments), allow_nan=False), flush=True)
+    return DONE
+
+
+def _parser(name: str, description: str) -> argparse.ArgumentParser:
+    groups = ", ".join(RunConfig.model_fields)
+    parser = _Parser(
+        prog=f"python jobs/{name}.py",
+        description=description,
+        epilog=f"Settings: {groups}. --print-config lists each with its meaning and value.",
+    )
+    parser.add_argument(
+        "overrides", nargs="*", metavar="key.sub=value", help="a setting, over those of the files"
+    )
+    parser.add_argument(
+        "--config",
+        action="append",
+        default=[],
+        type=Path,
+        metavar="FILE",
+        help="YAML file of settings that differ from the defaults; may be repeated, the last one wins",
+    )
+    parser.add_argument("--print-config", action="store_true", help="print all settings as YAML, and stop")
+    return parser
+
+
+def _set_up_logging() -> None:
+    """Our log lines from INFO on and those of dependencies from WARNING on, to stderr."""
+    handler = logging.StreamHandler()
+    handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)-7s %(message)s", "%H:%M:%S"))
+    logging.basicConfig(level=logging.WARNING, handlers=[handler], force=True)
+    for ours in ("hgg", "pipeline", "jobs"):
+        logging.getLogger(ours).setLevel(logging.INFO)

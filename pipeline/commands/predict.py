@@ -1,0 +1,63 @@
+"""Prediction from the job's side: which model, which photographs, where to."""
+
+from pathlib import Path
+from typing import Any
+
+from hgg.predictor import Predictor
+from pipeline.base.errors import UserError
+from pipeline.data.formats import image_folder
+from pipeline.evaluation.trained import model_file, trained_model
+from pipeline.prediction.predict import explain_images, explainable, find_images, predict_images
+from pipeline.settings.config import RunConfig
+from pipeline.tracking.registry import local_model
+
+
+def run_prediction(
+    config: RunConfig,
+    *,
+    source: Path | None,
+    out: Path | None,
+    checkpoint: Path | None,
+    own_settings: bool,
+    explain: bool,
+    labels: Path | None,
+) -> dict[str, Any]:
+    """Write people.json, pictures/ and, if they are to be explained, explained/; returns places and counts.
+
+    Args:
+        config: settings.
+        source: image or folder of images; None is a few of the validation split.
+        out: folder to write to; None is {outputs}/predict.
+        checkpoint: model file, or a registered one as models:/hgg@champion; None is the configuration's.
+        own_settings: whether a checkpoint is taken with the settings that it was saved with; else those of
+            the configuration must be the same.
+        explain: whether each grouping is also written round by round.
+        labels: COCO keypoint annotation file of the images, for the oracle's grouping.
+
+    Raises:
+        UserError: no image, no model, or what does not go together.
+    """
+    images, place = _images(config, source)
+    file = local_model(config, checkpoint) if checkpoint else model_file(config)
+    settings = None if checkpoint and own_settings else config.model
+    predictor = Predictor(trained_model(file, settings, config.train.use_gpu), inference=config.inference)
+    if labels is not None and not explain:
+        raise UserError(f"--labels={labels}: only --explain looks at labels: add it")
+    explained = explainable(predictor, images, labels) if explain else {}
+    out = out or config.outputs / "predict"
+    counts = predict_images(predictor, images, out, batch_size=config.evaluate.batch_size)
+    explain_images(predictor, explained, out / "explained")
+    return {
+        "source": str(place),
+        "people_file": str(out / "people.json"),
+        "pictures": str(out / "pictures"),
+        **({"explained": str(out / "explained")} if explained else {}),
+    } | counts
+
+
+def _images(config: RunConfig, source: Path | None) -> tuple[list[Path], Path]:
+    """The images, and where they are."""
+    if source is not None:
+        return find_images(source), source
+    place = image_folder(config.data, config.data.val_split)
+    return find_images(place)[: config.evaluate.pictures], place

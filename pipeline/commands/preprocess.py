@@ -1,0 +1,50 @@
+"""Preprocessing from the job's side: records and samples written, summed up and tracked."""
+
+from typing import Any
+
+from pipeline.base.files import write_text
+from pipeline.base.provenance import provenance, write_results
+from pipeline.commands.start import check_start
+from pipeline.data.preprocess import preprocess
+from pipeline.data.rejects import REJECTED
+from pipeline.data.shards import stage_folder
+from pipeline.settings.config import RunConfig
+from pipeline.settings.fingerprint import fingerprint
+from pipeline.settings.load import print_config
+from pipeline.tracking.run import track
+
+
+def run_preprocess(config: RunConfig) -> dict[str, Any]:
+    """Write what is missing of both splits and return what `results.json` holds.
+
+    The MLflow run is opened when the data stand, so that bad input leaves no run behind.
+
+    Raises:
+        UserError: bad input, or more bad images than `data.max_rejected`.
+    """
+    check_start(config, training=False)
+    results = preprocess(config)
+    folder = config.run_root / "preprocess"
+    write_text(folder / "config.yaml", print_config(config))
+    splits = results["splits"]
+    samples = {f"data/{split}": stages["samples"]["fingerprint"] for split, stages in splits.items()}
+    with track(config, "preprocess", folder, {"configuration": fingerprint(config), **samples}) as tracked:
+        results = {**provenance(), **results, "mlflow_run": tracked.run_id}
+        write_results(folder, results)
+        tracked.metrics(_figures(splits))
+        for name in ("config.yaml", "results.json"):
+            tracked.artifact(folder / name)
+        for split in splits:
+            tracked.artifact(stage_folder(config.run_root, "records", split) / REJECTED, split)
+    return results
+
+
+def _figures(splits: dict[str, dict[str, Any]]) -> dict[str, float | None]:
+    """Counts and rates by split and stage: `train2017/records/rows` and so on."""
+    figures: dict[str, float | None] = {}
+    for split, stages in splits.items():
+        for stage, found in stages.items():
+            counts = found["counts"] | {"rejected": sum(found["rejected"].values())}
+            rates = {name: value for name, value in found.items() if name.endswith("_per_second")}
+            figures |= {f"{split}/{stage}/{name}": value for name, value in (counts | rates).items()}
+    return figures

@@ -1,0 +1,44 @@
+"""Both stages of preprocessing for both splits: COCO's files to records to samples."""
+
+import time
+from contextlib import ExitStack
+from typing import Any
+
+from pipeline.base.memory import peak_mib
+from pipeline.data.formats import check_layout
+from pipeline.data.records import plan_records
+from pipeline.data.samples import plan_samples
+from pipeline.data.shard_writer import ShardPlan
+from pipeline.settings.config import RunConfig
+
+
+def preprocess(config: RunConfig) -> dict[str, Any]:
+    """Write what is missing or stale of records and samples of the training and the validation split.
+
+    All annotation files are read before anything is written, so that a wrong one leaves nothing behind.
+
+    Raises `UserError` for bad input, and where more than `data.max_rejected` images are bad.
+    """
+    data, begun = config.data, time.monotonic()
+    splits = list(dict.fromkeys([data.train_split, data.val_split]))
+    for split in splits:
+        check_layout(data, split)
+    records = [plan_records(config, split) for split in splits]
+    results: dict[str, Any] = {split: {} for split in splits}
+    with ExitStack() as ray_running:
+        for plan in records:
+            results[plan.split]["records"] = _run(plan, config, ray_running)
+        for split in splits:
+            results[split]["samples"] = _run(plan_samples(config, split), config, ray_running)
+    return {
+        "splits": results,
+        "seconds": round(time.monotonic() - begun, 1),
+        "driver_peak_mib": round(peak_mib(), 1),
+    }
+
+
+def _run(plan: ShardPlan, config: RunConfig, ray_running: ExitStack) -> dict[str, Any]:
+    # Imported here so that planning needs no Ray.
+    from pipeline.data.on_ray import write_shards
+
+    return write_shards(plan, config.data.max_rejected, config.data.workers, ray_running)

@@ -1,0 +1,77 @@
+"""A split evaluated shard by shard, in this process or by workers of Ray: a killed evaluation goes on.
+
+What was found in a shard is a JSON file. The figures are computed once, from all of them, in the order of the
+shards, so they are the same by whomever and in whatever order the shards were done.
+"""
+
+import logging
+from collections.abc import Iterator
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+from hgg.predictor import Predictor
+from pipeline.base.progress import Progress
+from pipeline.data.pictures import decode_picture
+from pipeline.data.shards import read_records
+from pipeline.evaluation.evaluate import Evaluation, check_records, sum_up
+from pipeline.evaluation.found import Found, portions, read_found
+from pipeline.evaluation.gallery import Gallery
+from pipeline.evaluation.parts import Plan, find_part, part_file
+from pipeline.evaluation.people import GROUPINGS, people_of
+from pipeline.metrics.ap import load_truth
+
+log = logging.getLogger(__name__)
+
+
+def evaluate_by_parts(plan: Plan, predictor: Predictor, annotations: Path) -> Evaluation:
+    """Find the people of all shards that are not done, and sum up.
+
+    Args:
+        plan: of the evaluation.
+        predictor: of `load_predictor`, for the shards that are done in this process.
+        annotations: the split's annotation file.
+
+    Raises:
+        UserError: no finished records, no annotation file, records of other images, or a cluster that is too
+            small.
+    """
+    config = plan.config
+    truth = load_truth(annotations, config.skeleton)
+    wanted = portions(plan.records, config.evaluate.images)
+    todo = [portion for portion in wanted if not part_file(plan, portion).exists()]
+    if len(todo) < len(wanted):
+        done = len(wanted) - len(todo)
+        log.info("evaluate: going on: %d of %d shards are done", done, len(wanted))
+    progress = Progress("evaluate", sum(portion.images for portion in todo))
+    if config.evaluate.num_workers and todo:
+        # Imported here so that evaluating in this process needs no Ray.
+        from pipeline.evaluation.on_ray import find_on_ray
+
+        find_on_ray(plan, todo, progress)
+    else:
+        for portion in todo:
+            find_part(plan, predictor, portion, progress)
+    found = Found()
+    for portion in wanted:
+        found.add(read_found(part_file(plan, portion)))
+    check_records(found.image_ids, truth, plan.records, annotations)
+    missing = min(config.evaluate.images or len(truth.imgs), len(truth.imgs)) - len(found.image_ids)
+    return sum_up(found, truth, config.skeleton, missing, progress)
+
+
+def gallery_of(plan: Plan, predictor: Predictor, found: Evaluation) -> Gallery:
+    """Pictures of the images whose people overlap most, detected once more."""
+    gallery = Gallery(plan.config.evaluate.pictures, plan.config.joints)
+    order = sorted(found.crowding, key=lambda image_id: (-found.crowding[image_id], image_id))
+    chosen = set(order[: plan.config.evaluate.pictures])
+    for record in _chosen(plan.records, chosen):
+        image = decode_picture(record["jpeg"])
+        _, people, _ = people_of(predictor, [record], [image], GROUPINGS[:2])
+        gallery.offer(record, image, {grouping: poses[0] for grouping, poses in people.items()})
+    return gallery
+
+
+def _chosen(records: Path, image_ids: set[int]) -> Iterator[dict[str, Any]]:
+    rows = (record for record in read_records(records) if record["image_id"] in image_ids)
+    return islice(rows, len(image_ids))

@@ -1,0 +1,100 @@
+"""A model as one file to hand on, and a card beside it: what it is, how well it does, what it is not for."""
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from hgg.model import HGG
+from hgg.skeleton import SkeletonName
+from hgg.weights import load_model
+from pipeline.base.errors import UserError
+from pipeline.base.files import sha256_file
+from pipeline.evaluation.diagnosis import COLUMNS
+from pipeline.metrics.ap import FIGURES, TITLES
+from pipeline.settings.config import RunConfig
+
+DATA_SETS: dict[SkeletonName, str] = {"coco": "COCO", "crowdpose": "CrowdPose"}
+LICENCES: dict[SkeletonName, str] = {
+    "coco": "COCO's annotations: CC BY 4.0, COCO Consortium. COCO's photographs belong to Flickr users, each "
+    "under a licence of its own.",
+    "crowdpose": "CrowdPose's photographs come from other data sets, whose terms hold for them.",
+}
+
+
+def registered_card(name: str, source: Path, results: Mapping[str, Any]) -> str:
+    """The card of a registered model, whose weights are as they were trained.
+
+    Raises `UserError` where `source` is no model.
+    """
+    try:
+        model = load_model(source)
+    except ValueError as error:
+        raise UserError(str(error)) from error
+    return card_text(name, f"models:/{name}@champion", model, results, half=False)
+
+
+def card_text(title: str, checkpoint: str, model: HGG, results: Mapping[str, Any], *, half: bool) -> str:
+    """The text; `checkpoint` is what predict is given, `half` whether the weights were rounded since."""
+    config = model.config
+    network, counts = config.network, results["counts"]
+    weights = sum(parameter.numel() for parameter in model.parameters())
+    precision = "half precision (float16)" if half else "float32"
+    parts = [
+        f"# {title}",
+        f"A model of HGG on Ray: {weights:,} parameters in {precision}; {network.stacks} "
+        f"hourglass{'es' if network.stacks > 1 else ''} of {network.channels} channels, pictures of "
+        f"{network.input_size} x {network.input_size} pixels. It finds people and the {config.joints.count} "
+        f"keypoints of each that {DATA_SETS[config.skeleton]} names.",
+        f"Use: `python jobs/predict.py --checkpoint {checkpoint} --source photos/ --out people/`, or "
+        "`hgg.weights.load_model` with `hgg.predictor.Predictor`.",
+        "## How well it does",
+        f"On {counts['images']:.0f} images of `{results['split']}` (data {results['data']}), one scale, no "
+        f"flip{', before the weights were rounded to half precision' if half else ''}:",
+        _figures(results["ap"]),
+        "By kind of image; AE groups the same candidates greedily by tags, the oracle by the ground truth:",
+        _diagnosis(results["diagnosis"]),
+        "## What it is not for",
+        "It shows what the method does with the data and the time that it was trained with. Data that were "
+        "scaled or drawn anew give figures that do not compare with published tables. Nobody should be "
+        "identified, judged or watched by it.",
+        "## Where it comes from",
+        f"Evaluated by `{results['command']}` at commit {results['commit']}, configuration "
+        f"{results['configuration']}, torch {results['torch']}; weights of the file "
+        f"{'before rounding ' if half else ''}{results['model_sha256']}.",
+        f"Weights: Apache 2.0, as the code. {LICENCES[config.skeleton]} No photograph is part of this file.",
+    ]
+    return "\n\n".join(parts) + "\n"
+
+
+def _figures(ap: Mapping[str, Mapping[str, float]]) -> str:
+    shown = [figure for figure in FIGURES if all(figure in values for values in ap.values())]
+    rows = [
+        f"| {TITLES[name]} | {' | '.join(f'{values[figure]:.3f}' for figure in shown)} |"
+        for name, values in ap.items()
+    ]
+    return "\n".join([f"| | {' | '.join(shown)} |", f"|---|{'---:|' * len(shown)}", *rows])
+
+
+def _diagnosis(rows: list[dict[str, Any]]) -> str:
+    shown = COLUMNS[:5]
+    lines = [f"| | {' | '.join(shown)} |", f"|---|{'---:|' * len(shown)}"]
+    lines += [f"| {row['part']} | {' | '.join(_cell(row[name]) for name in shown)} |" for row in rows]
+    return "\n".join(lines)
+
+
+def _cell(value: float | int | None) -> str:
+    """Counts whole, AP to a thousandth, nothing where there are no people."""
+    return "" if value is None else f"{value:.3f}" if isinstance(value, float) else str(value)
+
+
+def results_of(config: RunConfig, source: Path) -> dict[str, Any]:
+    """Results of the evaluation of this very model; `UserError` where there are none."""
+    path = config.outputs / "evaluate" / "results.json"
+    todo = "run jobs/evaluate.py with these settings first"
+    if not path.is_file():
+        raise UserError(f"{path}: no evaluation there, and a card states figures: {todo}")
+    results: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    if results.get("model_sha256") != sha256_file(source):
+        raise UserError(f"{path}: the evaluation of another model than {source}: {todo}")
+    return results

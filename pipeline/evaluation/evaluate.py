@@ -1,0 +1,124 @@
+"""A model over the images of a split: people in original pixels and their AP.
+
+One forward pass serves three groupings: associative embedding (AE), HGG and the oracle. Needs neither Ray
+nor MLflow. What is kept of an image is its detections, so memory does not grow with pictures or maps.
+
+Letters: B images, P people, J joint types, S side of the output maps in cells.
+"""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from types import MappingProxyType
+from typing import NamedTuple
+
+from pycocotools.coco import COCO
+
+from hgg.config import InferenceConfig
+from hgg.model import HGG
+from hgg.predictor import Predictor
+from hgg.skeleton import SkeletonName
+from pipeline.base.errors import UserError
+from pipeline.base.progress import Progress
+from pipeline.evaluation.found import Found, portions
+from pipeline.evaluation.gallery import Gallery
+from pipeline.evaluation.people import GROUPINGS, Grouping, find_people
+from pipeline.metrics.ap import load_truth, score
+from pipeline.metrics.detections import Detection
+from pipeline.metrics.fates import Fates
+
+
+class Evaluation(NamedTuple):
+    """What an evaluation found, by grouping."""
+
+    ap: dict[str, dict[str, float]]
+    """COCO's figures by name (`pipeline.metrics.coco.METRICS`)."""
+    detections: dict[str, list[Detection]]
+    """Rows of a COCO result file; `pipeline.metrics.detections.write_detections` writes them."""
+    counts: dict[str, float]
+    """images, images_missing (in the annotations, not in the records), people, candidates, seconds,
+    images_per_second."""
+    image_ids: list[int]
+    """Images that were looked at, in the records' order."""
+    truth: COCO
+    """Ground truth that AP was computed from."""
+    fates: dict[str, dict[int, Fates]]
+    """What became of each image's labelled keypoints, by image id; empty without the oracle."""
+    skeleton: SkeletonName = "coco"
+    """Whose rules AP was computed by."""
+    crowding: Mapping[int, float] = MappingProxyType({})
+    """How much the labelled people overlap, by image id."""
+
+
+def evaluate_model(
+    model: HGG,
+    records: Path,
+    annotations: Path,
+    *,
+    batch_size: int,
+    groupings: Sequence[Grouping] = GROUPINGS,
+    limit: int = 0,
+    shards: range | None = None,
+    gallery: Gallery | None = None,
+    inference: InferenceConfig | None = None,
+) -> Evaluation:
+    """Detect once and group in several ways the people of every image, also of those without people.
+
+    Args:
+        model: on the device that it is to run on; its mode is left as it was.
+        records: folder of the split's records.
+        annotations: the split's annotation file, from which AP is computed by the rules of the model's
+            skeleton.
+        batch_size: images per forward pass.
+        groupings: `ae`, `hgg`, `oracle` (candidates grouped by ground truth).
+        limit: only so many images, the first of the records; 0 is all. AP is then over these alone.
+        shards: only these of the records; AP is then over their images alone.
+        gallery: is offered every image with its people, for pictures.
+        inference: how the images are shown; by default in one plain view.
+
+    Raises:
+        UserError: no finished records in the folder, no annotation file, or records of other images.
+    """
+    truth = load_truth(annotations, model.config.skeleton)
+    wanted = portions(records, limit, shards)
+    predictor = Predictor(model, inference=inference)
+    progress = Progress("evaluate", sum(portion.images for portion in wanted))
+    found = Found()
+    for portion in wanted:
+        part = find_people(predictor, records, portion, batch_size, groupings, gallery, progress)
+        found.add(part)
+    check_records(found.image_ids, truth, records, annotations)
+    missing = min(limit or len(truth.imgs), len(truth.imgs)) - len(found.image_ids) if shards is None else 0
+    return sum_up(found, truth, model.config.skeleton, missing, progress)
+
+
+def sum_up(found: Found, truth: COCO, skeleton: SkeletonName, missing: int, progress: Progress) -> Evaluation:
+    """AP of everything that was found.
+
+    Args:
+        found: of all images.
+        truth: their ground truth.
+        skeleton: whose rules AP is computed by.
+        missing: images of the annotations that are not in the records.
+        progress: of the images that were looked at since the start.
+    """
+    seconds, images = progress.seconds, found.image_ids
+    counts = {
+        "images": len(images),
+        "images_missing": missing,
+        "people": found.people,
+        "candidates": found.candidates,
+        "seconds": round(seconds, 3),
+        "images_per_second": round(progress.done / seconds, 3),
+    }
+    ap = {grouping: score(truth, rows, skeleton, images) for grouping, rows in found.rows.items()}
+    return Evaluation(ap, found.rows, counts, images, truth, found.fates, skeleton, found.crowding)
+
+
+def check_records(image_ids: Sequence[int], truth: COCO, folder: Path, annotations: Path) -> None:
+    """Raise `UserError` where records hold an image that the annotation file does not know."""
+    for image_id in image_ids:
+        if image_id not in truth.imgs:
+            raise UserError(
+                f"{folder} holds image {image_id}, which is not in {annotations}: run "
+                "jobs/preprocess.py with this configuration"
+            )

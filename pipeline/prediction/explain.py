@@ -1,0 +1,147 @@
+"""A photograph's grouping to look at: a strip of its rounds, and a page that steps through them.
+
+The page is one HTML file with picture, data and code in it: it opens from a disk, without a network.
+"""
+
+import base64
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from hgg.associative import group_associative
+from hgg.clusters import Clusters
+from hgg.draw import COLOURS
+from hgg.draw_rounds import draw_strip
+from hgg.explain import Node, Step, explain_nodes, explain_rounds, sources
+from hgg.oracle import group_oracle
+from hgg.poses import Poses
+from hgg.predictor import Detections, Predictor, evaluating
+from hgg.skeleton import Skeleton
+from pipeline.base.errors import UserError
+from pipeline.base.files import write_text
+from pipeline.data.annotations import people_and_ignored
+from pipeline.data.coco_file import CocoImage, read_coco
+from pipeline.data.formats import DIALECTS
+from pipeline.data.pictures import encode_jpeg, write_picture
+from pipeline.data.rejects import BadData
+from pipeline.evaluation.truth import true_people
+
+TEMPLATE = Path(__file__).with_suffix(".html")
+QUALITY = 90  # of the page's JPEG
+BELIEVED = 0.1  # value of a keypoint below which it is not drawn, as `hgg.draw.draw_poses`
+
+
+def read_labels(path: Path, joints: Skeleton) -> dict[str, CocoImage]:
+    """Images of a COCO keypoint annotation file by their file names.
+
+    Raises:
+        UserError: no such file, or not COCO's.
+    """
+    if not path.is_file():
+        raise UserError(f"--labels={path}: no such file: give a COCO keypoint annotation file")
+    return {image.file_name: image for image in read_coco(path, joints.count).images}
+
+
+def explain(
+    predictor: Predictor, picture: np.ndarray, name: str, out: Path, label: CocoImage | None = None
+) -> None:
+    """Write {out}/{name}.rounds.png and {out}/{name}.html.
+
+    Args:
+        predictor: with one plain view.
+        picture: RGB uint8 (H, W, 3).
+        name: of the photograph, without its suffix.
+        out: folder.
+        label: its true people, for the oracle.
+
+    Raises:
+        UserError: labels of a picture of another size, or that contradict themselves.
+    """
+    found = predictor.detect([picture])
+    model, candidates = predictor.model, found.candidates
+    joints = model.config.joints
+    with torch.no_grad(), evaluating(model):
+        hierarchy = model.grouping(candidates)
+    nodes = explain_nodes(candidates, found.transforms[0])
+    steps = explain_rounds(hierarchy, len(nodes), model.config.grouping.cut)
+    groupings = {
+        "HGG": model.people(hierarchy, candidates),
+        "AE": group_associative(candidates, model.config.grouping.tag_threshold, joints),
+    }
+    if label is not None:
+        groupings["oracle"] = _oracle(found, picture, label, joints)
+    people = {title: predictor.people(found, clusters)[0] for title, clusters in groupings.items()}
+    write_picture(
+        out / f"{name}.rounds.png", draw_strip(picture, nodes, steps, people["HGG"], skeleton=joints)
+    )
+    data = {
+        "title": name,
+        "width": picture.shape[1],
+        "height": picture.shape[0],
+        "image": "data:image/jpeg;base64," + base64.b64encode(encode_jpeg(picture, QUALITY)).decode(),
+        "joints": [joint.replace("_", " ") for joint in joints.names],
+        "limbs": joints.limbs,
+        "colours": [f"#{red:02x}{green:02x}{blue:02x}" for red, green, blue in COLOURS],
+        "believed": BELIEVED,
+        "groupings": [*groupings],
+        "nodes": [_node(node) for node in nodes],
+        "steps": [_step(step) for step in steps],
+        "members": {
+            title: clusters.member[0, : len(nodes)].tolist() for title, clusters in groupings.items()
+        },
+        "people": {title: _people(poses, nodes) for title, poses in people.items()},
+    }
+    # A closing tag inside the data would end the script element.
+    text = json.dumps(data, separators=(",", ":"), allow_nan=False).replace("</", "<\\/")
+    write_text(out / f"{name}.html", TEMPLATE.read_text(encoding="utf-8").replace("@DATA@", text))
+
+
+def _oracle(found: Detections, picture: np.ndarray, label: CocoImage, joints: Skeleton) -> Clusters:
+    """The candidates grouped by the labels."""
+    if picture.shape[:2] != (label.height, label.width):
+        raise UserError(
+            f"--labels: {label.file_name} is {label.width} x {label.height} there, the picture is "
+            f"{picture.shape[1]} x {picture.shape[0]}: give the labels of this very picture"
+        )
+    try:
+        size, dialect = (label.width, label.height), DIALECTS[joints.name]
+        people, ignore = people_and_ignored(label.annotations, *size, dialect)
+    except BadData as error:
+        raise UserError(f"--labels: {label.file_name}: {error}") from error
+    record = {"people": people, "ignore": ignore}
+    sizes = found.candidates.size.tolist()
+    return group_oracle(found.candidates, true_people([record], found.transforms, sizes, joints), joints)
+
+
+def _node(node: Node) -> dict[str, Any]:
+    return {
+        "joint": node.joint,
+        "x": round(node.x, 2),
+        "y": round(node.y, 2),
+        "score": round(node.score, 4),
+        "tag": round(node.tag, 4),
+    }
+
+
+def _step(step: Step) -> dict[str, Any]:
+    edges = [[edge.first, edge.second, round(edge.probability, 4), edge.outcome] for edge in step.edges]
+    verdicts = {str(node): round(value, 4) for node, value in step.verdicts.items()}
+    return {"edges": edges, "member": step.member, "verdicts": verdicts}
+
+
+def _people(poses: Poses, nodes: list[Node]) -> list[dict[str, Any]]:
+    """People with their keypoints: x, y, value, and the candidate that it is or -1."""
+    from_PJ = sources(poses, nodes)
+    return [
+        {
+            "score": round(float(score), 4),
+            "keypoints": [
+                [round(float(x), 2), round(float(y), 2), round(float(value), 4), int(source)]
+                for (x, y, value), source in zip(keypoints_J3, from_J, strict=True)
+            ],
+        }
+        for keypoints_J3, score, from_J in zip(poses.keypoints, poses.score, from_PJ, strict=True)
+    ]

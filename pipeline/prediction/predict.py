@@ -1,0 +1,154 @@
+"""Photographs to people: one JSON file in COCO's annotation format, and one picture an image."""
+
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from hgg.config import InferenceConfig
+from hgg.draw import draw_poses
+from hgg.poses import Poses
+from hgg.predictor import Predictor
+from hgg.skeleton import Skeleton
+from pipeline.base.errors import UserError
+from pipeline.base.files import write_json
+from pipeline.base.progress import Progress, chunks
+from pipeline.data.coco_file import CocoImage
+from pipeline.data.pictures import decode_picture, write_picture
+from pipeline.data.rejects import BadData
+from pipeline.metrics.detections import PERSON
+from pipeline.prediction.explain import explain, read_labels
+
+SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff")
+FOUND, MISSING = 2, 0  # COCO's visibility flags
+
+
+def find_images(source: Path) -> list[Path]:
+    """An image file, or all of a folder by name (not of the folders in it).
+
+    Raises:
+        UserError: nothing there, or a folder without images.
+    """
+    if source.is_file():
+        return [source]
+    if not source.is_dir():
+        raise UserError(f"{source}: no such file or folder: --source takes an image or a folder of images")
+    images = sorted(path for path in source.iterdir() if path.suffix.lower() in SUFFIXES)
+    if not images:
+        raise UserError(f"{source}: no image in this folder (looked for {', '.join(SUFFIXES)})")
+    return images
+
+
+def explainable(
+    predictor: Predictor, images: list[Path], labels: Path | None
+) -> dict[Path, CocoImage | None]:
+    """The images with their labels, None without a file of them, before anything is written.
+
+    Args:
+        labels: COCO keypoint annotation file, whose images are found by their file names.
+
+    Raises:
+        UserError: settings without rounds to show, labels that are missing, or an image that is not in them.
+    """
+    if predictor.model.config.grouping.decoder != "hgg":
+        raise UserError("--explain: grouping.decoder=associative has no rounds to show: set it to hgg")
+    if predictor.inference != InferenceConfig(resize=predictor.inference.resize):
+        raise UserError("--explain shows one plain view: set inference.flip=false, inference.scales=[1.0]")
+    if labels is None:
+        return dict.fromkeys(images)
+    known = read_labels(labels, predictor.model.config.joints)
+    unknown = [path.name for path in images if path.name not in known]
+    if unknown:
+        raise UserError(f"--labels={labels}: no image {unknown[0]} in it: give its labels, or leave them out")
+    return {path: known[path.name] for path in images}
+
+
+def explain_images(predictor: Predictor, images: Mapping[Path, CocoImage | None], folder: Path) -> None:
+    """Write a strip and a page of each image's grouping into a folder; images and labels of `explainable`."""
+    names = _picture_names([*images])
+    for (path, label), name in zip(images.items(), names, strict=True):
+        explain(predictor, _read(path), Path(name).stem, folder, label)
+
+
+def predict_images(predictor: Predictor, images: list[Path], out: Path, *, batch_size: int) -> dict[str, int]:
+    """Write {out}/people.json, last, and {out}/pictures/{name}.png.
+
+    Every image is decoded once before anything is written, so that a damaged one leaves nothing behind.
+
+    people.json is a COCO annotation file: `images` (id from 1, file_name, width, height), `annotations` (one
+    a person, the best of an image first: keypoints with flag 2, or 0, 0, 0 where the joint is missing;
+    num_keypoints, score, keypoint_scores, the bbox around the joints and its area) and `categories`. A
+    photograph is read upright, as its orientation tag says, and positions are pixels of the upright picture.
+
+    Returns:
+        Counts: images, people.
+
+    Raises:
+        UserError: an image that does not decode.
+    """
+    for path in images:
+        _read(path)
+    names = _picture_names(images)
+    skeleton = predictor.model.config.joints
+    entries: list[dict[str, Any]] = []
+    people: list[dict[str, Any]] = []
+    progress = Progress("predict", len(images))
+    for paths in chunks(images, batch_size):
+        pictures = [_read(path) for path in paths]
+        for path, picture, poses in zip(paths, pictures, predictor.predict(pictures), strict=True):
+            write_picture(
+                out / "pictures" / names[len(entries)], draw_poses(picture, poses, skeleton=skeleton)
+            )
+            entries.append(_image_entry(len(entries) + 1, path, picture))
+            people += _annotations(entries[-1]["id"], len(people) + 1, poses)
+        progress.add(len(paths))
+    found = {"images": entries, "annotations": people, "categories": [_category(skeleton)]}
+    write_json(out / "people.json", found)
+    return {"images": len(entries), "people": len(people)}
+
+
+def _read(path: Path) -> np.ndarray:
+    try:
+        return decode_picture(path.read_bytes(), upright=True)
+    except BadData as error:
+        raise UserError(f"{path}: not a whole picture: {error}: remove or replace it") from error
+
+
+def _image_entry(image_id: int, path: Path, picture: np.ndarray) -> dict[str, Any]:
+    height, width = picture.shape[:2]
+    return {"id": image_id, "file_name": path.name, "width": width, "height": height}
+
+
+def _annotations(image_id: int, first_id: int, poses: Poses) -> Iterator[dict[str, Any]]:
+    keypoints_PJ3 = poses.keypoints.astype(np.float64)
+    for number, (joints_J3, score) in enumerate(zip(keypoints_PJ3, poses.score, strict=True), first_id):
+        found = joints_J3[:, 2] > 0
+        low, high = joints_J3[found, :2].min(axis=0), joints_J3[found, :2].max(axis=0)
+        flags = np.where(found, FOUND, MISSING)[:, None]
+        places = np.concatenate([joints_J3[:, :2].round(2), flags], axis=1) * found[:, None]
+        yield {
+            "id": number,
+            "image_id": image_id,
+            "category_id": PERSON,
+            "iscrowd": 0,
+            "keypoints": places.ravel().tolist(),
+            "num_keypoints": int(found.sum()),
+            "keypoint_scores": joints_J3[:, 2].round(4).tolist(),
+            "score": round(float(score), 6),
+            "bbox": [*low.round(2).tolist(), *(high - low).round(2).tolist()],
+            "area": round(float((high - low).prod()), 2),
+        }
+
+
+def _category(skeleton: Skeleton) -> dict[str, Any]:
+    """COCO's person; limbs count joints from 1 there."""
+    limbs = [[first + 1, second + 1] for first, second in skeleton.limbs]
+    return {"id": PERSON, "name": "person", "keypoints": list(skeleton.names), "skeleton": limbs}
+
+
+def _picture_names(images: list[Path]) -> list[str]:
+    """Each image's name with .png; with its own suffix before where two differ in that alone."""
+    stems = Counter(path.stem for path in images)
+    return [f"{path.stem if stems[path.stem] == 1 else path.name}.png" for path in images]

@@ -1,0 +1,3 @@
+"""From YAML and key.sub=value to one checked `RunConfig`, and what it is called.
+
+May import base and hgg."""

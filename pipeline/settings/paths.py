@@ -1,0 +1,45 @@
+"""Where relative paths of settings begin; a registered model and a place in a bucket are none."""
+
+import os
+from pathlib import Path
+from typing import Any, TypeVar
+
+from hgg.config import Settings
+from pipeline.base.s3 import as_path, in_store
+
+ROOT_VARIABLE = "HGG_ROOT"
+REGISTERED = "models:/"  # how a registered model is named, where a file could be
+SUBMITTED = "RAY_JOB_CONFIG_JSON_ENV_VAR"  # what Ray sets for the script of `ray job submit`
+
+SomeSettings = TypeVar("SomeSettings", bound=Settings)
+
+
+def absolute(config: SomeSettings) -> SomeSettings:
+    """The settings with every path absolute, so that processes elsewhere read the same files."""
+    updates: dict[str, Any] = {}
+    for name in config.__class__.model_fields:
+        value = getattr(config, name)
+        if isinstance(value, Path):
+            updates[name] = _absolute_path(as_path(value).expanduser())
+        elif isinstance(value, Settings):
+            updates[name] = absolute(value)
+    return config.model_copy(update=updates)
+
+
+def _absolute_path(path: Path) -> Path:
+    """What is in the current folder stays there; everything else that is relative is below `root_folder`."""
+    if str(path).startswith(REGISTERED) or in_store(path):  # no path of this machine
+        return path
+    here = path.absolute()
+    return here if here.exists() else (root_folder() / path).absolute()
+
+
+def root_folder() -> Path:
+    """Where relative paths of settings begin: $HGG_ROOT, by default the current folder.
+
+    That of a submitted job is a copy of this repository which Ray removes, so there it is ~/hgg instead.
+    """
+    named = os.environ.get(ROOT_VARIABLE)
+    if named:
+        return Path(named).expanduser()
+    return Path.home() / "hgg" if SUBMITTED in os.environ else Path.cwd()

@@ -1,0 +1,3 @@
+"""Many trainings, compared: the paper's tables, and searches.
+
+May import commands, training, data, cluster, tracking, settings, base and hgg."""

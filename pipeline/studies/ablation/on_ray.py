@@ -1,0 +1,116 @@
+"""Trainings of an ablation with their evaluations, as many at once as the Ray cluster has room for."""
+
+import logging
+import math
+import sys
+import time
+from collections.abc import Sequence
+from datetime import timedelta
+from itertools import groupby
+from pathlib import Path
+from typing import NamedTuple
+
+import ray
+import torch
+
+from pipeline.cluster.resources import room_for, task_options
+from pipeline.cluster.start import start_ray
+from pipeline.commands.evaluate import run_evaluation
+from pipeline.commands.train import run_stage
+from pipeline.settings.config import RunConfig
+from pipeline.studies.ablation.rows import Row, Trial, finished_trials
+from pipeline.studies.ablation.table import write_tables
+from pipeline.tracking.run import Tracked
+from pipeline.training.history import read_history
+
+LOOK_SECONDS = 30.0
+
+log = logging.getLogger(__name__)
+
+
+class Unit(NamedTuple):
+    """What is run in one go: a training and the trials that evaluate it."""
+
+    training: RunConfig
+    trials: list[Trial]
+
+    @property
+    def name(self) -> str:
+        """Rows and seed, for log lines."""
+        rows = dict.fromkeys(trial.row.name for trial in self.trials)
+        return f"row {' and '.join(rows)} seed {self.trials[0].seed}"
+
+
+def units_of(trials: Sequence[Trial]) -> list[Unit]:
+    """Trials put together by their trainings; seed by seed, so that a half-finished table has all rows."""
+    places = {trial.training.trial: place for place, trial in reversed([*enumerate(trials)])}
+    ordered = sorted(trials, key=lambda trial: (trial.seed, places[trial.training.trial]))
+    return [Unit(part[0].training, part) for part in _parts(ordered)]
+
+
+def _parts(ordered: Sequence[Trial]) -> list[list[Trial]]:
+    return [list(part) for _, part in groupby(ordered, key=lambda trial: trial.training.trial)]
+
+
+def run_units(
+    units: list[Unit], base: RunConfig, tracked: Tracked, folder: Path, shown: Sequence[Row]
+) -> None:
+    """Run units on Ray, as many at a time as there is room for; the first that fails ends the ablation."""
+    options = base.train
+    with start_ray(cpus=math.ceil(max(1, options.num_workers) * options.cpus_per_worker)):
+        room = room_for(options)
+        log.info("ablation: %d trainings to run, %d at a time", len(units), min(room, len(units)))
+        task = ray.remote(_run_unit).options(**task_options(options))
+        progress = _Progress(units)
+        waiting, running = [*units], {}
+        while waiting or running:
+            while waiting and len(running) < room:
+                unit = waiting.pop(0)
+                running[task.remote(unit, tracked.run_id, sys.argv)] = unit
+            done, _ = ray.wait([*running], timeout=LOOK_SECONDS)
+            for reference in done:
+                ray.get(reference)
+                progress.finished.append(running.pop(reference))
+                write_tables(folder, shown, finished_trials(base.run_root))
+            progress.log([*running.values()])
+
+
+def _run_unit(unit: Unit, parent: str, command: list[str]) -> None:
+    """Runs in a task of Ray: train, or go on, or find it done; then evaluate what is not evaluated yet."""
+    sys.argv[:] = command  # what results name as their command
+    torch.set_num_threads(max(1, int(unit.training.train.cpus_per_worker)))
+    trained = run_stage(unit.training, "joint")
+    training = {name: trained[name] for name in ("run", "steps", "seconds", "workers", "commit")}
+    for trial in unit.trials:
+        tags = {"mlflow.parentRunId": parent} | {f"ablation.{k}": str(v) for k, v in trial.key.items()}
+        run_evaluation(trial.evaluation, tags=tags, extra={"ablation": trial.key, "training": training})
+
+
+class _Progress:
+    """Log lines of where the running trainings stand, and of the time left."""
+
+    def __init__(self, units: Sequence[Unit]) -> None:
+        self.units = units
+        self.finished: list[Unit] = []
+        self.begun = time.monotonic()
+        self.steps_before = self._steps(units)
+
+    def log(self, running: Sequence[Unit]) -> None:
+        """One line."""
+        total = sum(unit.training.joint.steps for unit in self.units)
+        # A training that waits may have steps of an earlier start, which `steps_before` counts too.
+        others = [unit for unit in self.units if unit not in self.finished]
+        done = sum(unit.training.joint.steps for unit in self.finished) + self._steps(others)
+        here, seconds = done - self.steps_before, time.monotonic() - self.begun
+        left = f", about {timedelta(seconds=round((total - done) * seconds / here))} left" if here else ""
+        now = "; ".join(f"{unit.name}: step {self._steps([unit])}" for unit in running)
+        log.info(
+            "ablation: %d of %d trainings done%s%s",
+            *(len(self.finished), len(self.units), left, f" ({now})" if now else ""),
+        )
+
+    @staticmethod
+    def _steps(units: Sequence[Unit]) -> int:
+        """Steps that units have logged."""
+        rows = [read_history(unit.training.outputs / "joint" / "metrics.csv") for unit in units]
+        return sum(int(history[-1]["step"] or 0) for history in rows if history)

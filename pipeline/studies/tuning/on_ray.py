@@ -1,0 +1,221 @@
+"""A sweep on Ray Tune: trials drawn by Optuna, pruned by ASHA, as many at once as there is room for."""
+
+import logging
+import math
+import os
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import optuna
+import ray
+import torch
+from ray import tune
+from ray.tune import ExperimentAnalysis
+from ray.tune.experiment import Trial as TuneTrial
+from ray.tune.integration.ray_train import TuneReportCallback
+from ray.tune.schedulers import ASHAScheduler, FIFOScheduler
+from ray.tune.search.optuna import OptunaSearch
+
+from pipeline.base.errors import first_line
+from pipeline.cluster.resources import ray_storage, room_for, task_options
+from pipeline.cluster.start import start_ray
+from pipeline.settings.config import RunConfig, TrainConfig
+from pipeline.studies.tuning.points import SEARCHED, first_points, point_config, rungs
+from pipeline.studies.tuning.trial import Trial, read_trial, run_trial
+
+STATE = "ray"  # folder of Ray Tune's own files, in the sweep's
+PARENT = "mlflow.parentRunId"
+METRIC, STEP = "ap", "step"
+QUIET = {
+    # Ctrl-C ends the sweep as it ends any job; it goes on by the same command.
+    "TUNE_DISABLE_SIGINT_HANDLER": "1",
+    # A score that takes half a second to handle is no news: the machine is busy with the trials.
+    "TUNE_WARN_THRESHOLD_S": "10",
+    # The newer output prints boxes among the job's lines even when it is asked to be silent.
+    "RAY_AIR_NEW_OUTPUT": "0",
+}
+
+log = logging.getLogger(__name__)
+
+
+def begun(folder: Path) -> bool:
+    """Whether Ray Tune has left a search there that can go on."""
+    storage = ray_storage(folder / STATE)
+    return tune.Tuner.can_restore(storage.pop("storage_path"), **storage)
+
+
+def search(base: RunConfig, folder: Path, parent: str) -> list[Trial]:
+    """Run the trials that are not over, or go on with those that a killed sweep left.
+
+    Args:
+        base: configuration of the sweep.
+        folder: of the sweep.
+        parent: MLflow run that the trials' runs belong to.
+
+    Raises:
+        UserError: the cluster has no room for one trial.
+    """
+    for name, value in QUIET.items():
+        os.environ.setdefault(name, value)
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    with start_ray(cpus=math.ceil(max(1, base.train.num_workers) * base.train.cpus_per_worker)):
+        trainable = tune.with_resources(_trainable(base, parent), _resources(base.train))
+        if begun(folder):
+            log.info("tune: going on with the search in %s", folder)
+            tuner = _restored(folder, trainable)
+        else:
+            tuner = _new_tuner(base, folder, trainable)
+        results = tuner.fit()
+        ended = [(result.config or {}, result.error) for result in results]
+    return [
+        read_trial(base, number, {name: point[name] for name in SEARCHED}, first_line(error) if error else "")
+        for number, (point, error) in enumerate(ended, 1)
+    ]
+
+
+def train_all(configs: Sequence[RunConfig], parent: str) -> None:
+    """Train trials outside of any search, as many at a time as there is room for."""
+    options = configs[0].train
+    with start_ray(cpus=math.ceil(max(1, options.num_workers) * options.cpus_per_worker)):
+        room, waiting, running = room_for(options), [*configs], []
+        task = ray.remote(_train_one).options(**task_options(options))
+        while waiting or running:
+            while waiting and len(running) < room:
+                running.append(task.remote(waiting.pop(0), parent, sys.argv))
+            done, running = ray.wait(running)
+            ray.get(done)
+            over = len(configs) - len(waiting) - len(running)
+            log.info("tune: %d of %d trainings with other seeds done", over, len(configs))
+
+
+def _new_tuner(base: RunConfig, folder: Path, trainable: Any) -> tune.Tuner:
+    options, room = base.tune, room_for(base.train)
+    space: dict[str, Any] = {
+        name: tune.loguniform(*getattr(options, name)) for name in SEARCHED if name != "cut"
+    }
+    points: list[Any] = first_points(base)
+    return tune.Tuner(
+        trainable,
+        param_space=space | {"cut": tune.uniform(*options.cut)},
+        tune_config=tune.TuneConfig(
+            metric=METRIC,
+            mode="max",
+            num_samples=options.trials,
+            max_concurrent_trials=min(room, options.concurrent or room),
+            search_alg=_Optuna(points_to_evaluate=points, seed=options.seed),
+            scheduler=_scheduler(base),
+        ),
+        run_config=tune.RunConfig(
+            name=STATE,
+            **ray_storage(folder),
+            verbose=0,
+            callbacks=[_Lines(options.trials, base.joint.steps)],
+            failure_config=tune.FailureConfig(max_failures=base.train.max_failures),
+        ),
+    )
+
+
+def _restored(folder: Path, trainable: Any) -> tune.Tuner:
+    storage = ray_storage(folder / STATE)
+    with _scores_may_be_missing():
+        return tune.Tuner.restore(
+            storage.pop("storage_path"),
+            trainable=trainable,
+            resume_unfinished=True,
+            resume_errored=True,
+            **storage,
+        )
+
+
+@contextmanager
+def _scores_may_be_missing() -> Iterator[None]:
+    """Tune reads all scores as it restores trials, and warns of those that were killed before their first."""
+    logger = logging.getLogger(ExperimentAnalysis.__module__)
+    level = logger.level
+    logger.setLevel(logging.ERROR)
+    try:
+        yield
+    finally:
+        logger.setLevel(level)
+
+
+def _scheduler(base: RunConfig) -> Any:
+    if not rungs(base):  # scored once, at the end
+        return FIFOScheduler()
+    return ASHAScheduler(
+        # Not Tune's own counter, which begins anew in a trial that goes on.
+        time_attr=STEP,
+        # Never reached: a trial ends by itself, with its results.
+        max_t=base.joint.steps + 1,
+        grace_period=base.joint.validate_every,
+        reduction_factor=base.tune.reduction,
+    )
+
+
+def _resources(options: TrainConfig) -> Any:
+    """What Tune reserves for a trial; where Ray Train brings the workers, the trial only waits for them.
+
+    Then it must not hold a CPU that they need, and Tune refuses a trial of nothing at all: so one byte.
+    """
+    if options.num_workers:
+        return tune.PlacementGroupFactory([{"CPU": 0.0, "memory": 1}])
+    return {"cpu": options.cpus_per_worker} | ({"gpu": 1} if options.use_gpu else {})
+
+
+def _trainable(base: RunConfig, parent: str) -> Callable[[dict[str, float]], None]:
+    """The function that Tune runs in a process of its own for each trial."""
+    command = [*sys.argv]
+
+    def trial(config: dict[str, float]) -> None:
+        sys.argv[:] = command  # what results name as their command
+        torch.set_num_threads(max(1, int(base.train.cpus_per_worker)))
+        run_trial(
+            point_config(base, config),
+            {PARENT: parent},
+            scored=lambda step, ap: tune.report({STEP: step, METRIC: ap}),
+            callbacks=[TuneReportCallback()] if base.train.num_workers else [],
+        )
+
+    return trial
+
+
+def _train_one(config: RunConfig, parent: str, command: list[str]) -> None:
+    """Runs in a task of Ray."""
+    sys.argv[:] = command
+    torch.set_num_threads(max(1, int(config.train.cpus_per_worker)))
+    run_trial(config, {PARENT: parent})
+
+
+class _Optuna(OptunaSearch):
+    """Without the scores on the way: Optuna has them for pruners of its own, and warns where they repeat."""
+
+    def on_trial_result(self, trial_id: str, result: dict[str, Any]) -> None:
+        """Called with each score."""
+
+
+class _Lines(tune.Callback):
+    """A log line for each score, and for each trial that is over."""
+
+    def __init__(self, total: int, steps: int) -> None:
+        self.total = total
+        self.steps = steps
+
+    def on_trial_result(self, *_: Any, trials: list[TuneTrial], trial: TuneTrial, **about: Any) -> None:
+        """Called with each score."""
+        result = about["result"]
+        if METRIC not in result:
+            return
+        over = sum(each.is_finished() for each in trials)
+        best = max(each.last_result.get(METRIC, 0.0) for each in trials)
+        log.info(
+            "tune: trial %d of %d: step %d of %d, AP %.4f (%d over, best %.4f)",
+            *(trials.index(trial) + 1, self.total, result[STEP], self.steps, result[METRIC]),
+            *(over, max(best, result[METRIC])),
+        )
+
+    def on_trial_error(self, *_: Any, trials: list[TuneTrial], trial: TuneTrial, **_about: Any) -> None:
+        """Called when a trial has failed too often."""
+        log.warning("tune: trial %d of %d failed: %s", trials.index(trial) + 1, self.total, trial.error_file)

@@ -1,0 +1,195 @@
+"""MLflow's model registry: versions of `hgg` with their figures, and which of them is the champion.
+
+A version's tags hold what it is compared by: AP and the fingerprint of the data that it was measured on. The
+alias `champion` moves to a new version only where both are known to be better on the same data; any other new
+version gets the alias `challenger`.
+"""
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from pipeline.base.errors import UserError, first_line
+from pipeline.base.files import atomic_path, write_text
+from pipeline.settings.config import RunConfig
+from pipeline.settings.paths import REGISTERED
+from pipeline.tracking.run import Tracked
+from pipeline.tracking.store import open_store, store_uri
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
+
+CHAMPION, CHALLENGER = "champion", "challenger"
+WEIGHTS = "weights.pt"
+# Registrations that began within this time of one another may have read the alias before the other moved it.
+CONCURRENT_MILLISECONDS = 10 * 60 * 1000
+# What MLflow answers where there is no such model, and where no version has the alias.
+ABSENT = ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE")
+
+
+class Version(NamedTuple):
+    """A registered version as it is compared.
+
+    Attributes:
+        number: of the version.
+        ap: AP of HGG, in [0, 1]; below zero where the version does not say.
+        data: fingerprint of the records that it was measured on.
+        made: when, in milliseconds since 1970.
+    """
+
+    number: int
+    ap: float
+    data: str
+    made: int
+
+
+def judge(new: Version, champion: Version | None) -> tuple[str, bool]:
+    """Why a version is or is not to be the champion, and whether it is."""
+    if champion is None:
+        return "there was no champion", True
+    if new.data != champion.data:
+        there = f"version {champion.number}, the champion, was measured on data {champion.data}"
+        return f"{there}, this on {new.data}: evaluate both on the same", False
+    compared = f"AP {new.ap:.4f} against {champion.ap:.4f} of version {champion.number}, the champion"
+    return compared, new.ap > champion.ap
+
+
+def settle(client: "MlflowClient", name: str, number: int) -> tuple[str, bool]:
+    """Give a new version its alias; returns the reason and whether it is the champion.
+
+    The registry cannot move an alias on condition that nobody else has. So a version looks again after it has
+    moved it: who looks last sees all versions of registrations at the same time, and the best of them wins.
+    """
+    new = _version(client, name, number)
+    before = champion(client, name)
+    verdict, better = judge(new, before)
+    if better:
+        client.set_registered_model_alias(name, CHAMPION, str(number))
+    rivals = [each for each in _versions(client, name) if abs(each.made - new.made) < CONCURRENT_MILLISECONDS]
+    best = max((each for each in rivals if each.data == new.data), key=lambda each: (each.ap, -each.number))
+    now = champion(client, name)
+    if now is None or (best.data == now.data and best.ap > now.ap):
+        client.set_registered_model_alias(name, CHAMPION, str(best.number))
+        now = best
+    if better and now.number != number:
+        verdict, better = judge(new, now)
+    if not better:
+        client.set_registered_model_alias(name, CHALLENGER, str(number))
+    return verdict, better
+
+
+def champion(client: "MlflowClient", name: str) -> Version | None:
+    """The version that has the alias, or None where there is no such model or none has it."""
+    from mlflow.exceptions import MlflowException
+
+    try:
+        return _to_version(client.get_model_version_by_alias(name, CHAMPION))
+    except MlflowException as error:
+        if error.error_code not in ABSENT:  # a store that does not answer, for one
+            raise
+        return None
+
+
+def local_model(config: RunConfig, path: Path) -> Path:
+    """The path itself, or the file that a registered model (models:/hgg@champion) is fetched to.
+
+    Raises `UserError` where the registry has no such model.
+    """
+    if not str(path).startswith(REGISTERED):
+        return path
+    return fetch(config, str(path))
+
+
+def fetch(config: RunConfig, uri: str) -> Path:
+    """The weights of a registered model as a file under the run root; fetched once a version.
+
+    Raises:
+        UserError: no such model in the store, or one without weights of ours.
+    """
+    import mlflow
+    from mlflow.exceptions import MlflowException
+
+    client = open_store(config)
+    name, _, wanted = uri.removeprefix(REGISTERED).replace("@", "/@").partition("/")
+    try:
+        found = (
+            client.get_model_version_by_alias(name, wanted[1:])
+            if wanted.startswith("@")
+            else client.get_model_version(name, wanted)
+        )
+    except MlflowException as error:
+        why = first_line(error)
+        raise UserError(
+            f"{uri}: not in {store_uri(config)} ({why}): register one with jobs/register.py, "
+            "or name the store with tracking.uri or MLFLOW_TRACKING_URI"
+        ) from error
+    target = config.run_root / "registered" / f"{name}-{found.version}-{found.tags.get('sha256', '')[:12]}.pt"
+    if not target.is_file():
+        with atomic_path(target) as temporary:
+            stored = client.get_model_version_download_uri(name, found.version)
+            fetched = mlflow.artifacts.download_artifacts(
+                artifact_uri=f"{stored}/artifacts/{WEIGHTS}", tracking_uri=store_uri(config)
+            )
+            temporary.write_bytes(Path(fetched).read_bytes())
+    return target
+
+
+def log_version(
+    tracked: Tracked, config: RunConfig, source: Path, results: Mapping[str, Any], weights: Path, card: str
+) -> int:
+    """Store a model with its code and card, and make it a version; returns its number.
+
+    Args:
+        tracked: the run that it is stored in.
+        config: names the registered model, and says how the model groups.
+        source: its file.
+        results: of its evaluation.
+        weights: where a copy goes under the name that versions have their weights by; the card beside it.
+        card: its text.
+    """
+    from mlflow.exceptions import MlflowException
+
+    with atomic_path(weights) as temporary:
+        temporary.write_bytes(source.read_bytes())
+    write_text(weights.with_name("card.md"), card)
+    tracked.artifact(weights.with_name("card.md"))
+    uri = tracked.model(weights, config.grouping, 0)
+    try:
+        tracked.client.create_registered_model(config.tracking.model)
+    except MlflowException:  # there already
+        tracked.client.get_registered_model(config.tracking.model)
+    tags = {
+        "ap": repr(results["ap"]["hgg"]["AP"]),
+        "figures": json.dumps(results["ap"]["hgg"]),
+        "data": results["data"],
+        "split": results["split"],
+        "configuration": results["configuration"],
+        "commit": results["commit"],
+        "sha256": results["model_sha256"],
+    }
+    model_id = uri.removeprefix(REGISTERED)
+    version = tracked.client.create_model_version(
+        config.tracking.model,
+        tracked.client.get_logged_model(model_id).artifact_location,
+        run_id=tracked.run_id,
+        tags=tags,
+        description=card,
+        model_id=model_id,
+    )
+    return int(version.version)
+
+
+def _versions(client: "MlflowClient", name: str) -> list[Version]:
+    return [_to_version(each) for each in client.search_model_versions(f"name = '{name}'")]
+
+
+def _version(client: "MlflowClient", name: str, number: int) -> Version:
+    return _to_version(client.get_model_version(name, str(number)))
+
+
+def _to_version(found: Any) -> Version:
+    tags = found.tags
+    return Version(
+        int(found.version), float(tags.get("ap", -1)), tags.get("data", ""), found.creation_timestamp
+    )

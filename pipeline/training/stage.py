@@ -1,0 +1,211 @@
+"""A training stage as a piece of work: settings, name and folder, checked before anything starts."""
+
+import json
+from pathlib import Path
+from typing import Any, Literal, NamedTuple
+
+import torch
+
+from pipeline.base.errors import UserError
+from pipeline.base.files import sha256_file, write_json
+from pipeline.data.formats import annotation_file
+from pipeline.data.shards import (
+    data_fingerprint,
+    held_out_shards,
+    records_manifest,
+    samples_manifest,
+    stage_folder,
+)
+from pipeline.settings.config import RunConfig, StageConfig
+from pipeline.settings.fingerprint import described, fingerprint
+from pipeline.tracking.registry import local_model
+
+StageName = Literal["pretrain", "joint"]
+
+# Settings that decide how a run is watched or placed, not what comes out of it.
+STAGE_KEEPING = {"log_every", "validate_every", "checkpoint_every"}
+TRAIN_KEEPING = {
+    "num_workers",
+    "use_gpu",
+    "cpus_per_worker",
+    "loader_workers",
+    "max_failures",
+    "validation_images",
+    "keep_checkpoints",
+    "pretrained",
+}
+PRETRAIN_LOSSES = {"heatmap", "push", "pull", "heatmap_foreground_weight"}
+MARKER = "run.json"
+EARLIER = "earlier"
+# What a run writes into its stage's folder, beside its checkpoints, which are kept by run.
+OUTPUTS = (
+    "config.yaml",
+    "metrics.csv",
+    "curves.png",
+    "train.log",
+    "best.pt",
+    "last.pt",
+    "pictures",
+    "results.json",
+    "mlflow.json",
+)
+
+
+class Validation(NamedTuple):
+    """What a model is scored on as training goes."""
+
+    records: Path
+    """Folder of records."""
+    annotations: Path
+    """The split's annotation file."""
+    shards: range | None
+    """Which of the records' shards; None is all."""
+
+
+class StageRun(NamedTuple):
+    """One run of a stage; plain enough to be sent to workers."""
+
+    config: RunConfig
+    stage: StageName
+    name: str
+    """Stage and fingerprint of everything that the result depends on: the same name is the same run."""
+    data: str
+    """Fingerprint of the samples."""
+    pretrained: Path | None
+    """Model that joint training starts from."""
+
+    @property
+    def settings(self) -> StageConfig:
+        """The stage's own settings."""
+        return self.config.pretrain if self.stage == "pretrain" else self.config.joint
+
+    @property
+    def folder(self) -> Path:
+        """Folder of the stage, where the run's results are."""
+        root = self.config.run_root if self.stage == "pretrain" else self.config.outputs
+        return root / self.stage
+
+    @property
+    def samples(self) -> Path:
+        """Folder of the training samples."""
+        return stage_folder(self.config.run_root, "samples", self.config.data.train_split)
+
+    @property
+    def validation(self) -> Validation:
+        """The validation split, or what `train.held_out` leaves of the training split."""
+        data, held_out = self.config.data, self.config.train.held_out
+        split = data.train_split if held_out else data.val_split
+        records = stage_folder(self.config.run_root, "records", split)
+        shards = held_out_shards(self.samples, held_out) if held_out else None
+        return Validation(records, annotation_file(data, split), shards)
+
+
+def plan_stage(config: RunConfig, stage: StageName) -> StageRun:
+    """Check everything that a stage needs, and name its run.
+
+    Raises:
+        UserError: samples, records or the pretrained model are missing or made for other settings, or the
+            processor cannot compute in bfloat16.
+    """
+    if config.train.bf16 and not config.train.use_gpu:
+        check_bf16()
+    pretrained = _pretrained(config) if stage == "joint" else None
+    run = StageRun(config, stage, "", "", pretrained)
+    _check_samples(run)
+    if config.train.validation_images:
+        _check_validation(run)
+    data = data_fingerprint(run.samples)
+    return run._replace(name=f"{stage}-{fingerprint(_identity(run, data))}", data=data)
+
+
+def check_bf16() -> None:
+    """Raise `UserError` where this processor only emulates bfloat16, ten times slower than float32."""
+    found = torch.cpu.get_capabilities()
+    if not any(found.get(name) for name in ("avx512_bf16", "amx_bf16", "bf16")):
+        raise UserError(
+            "train.bf16=true: this processor has neither AVX512-BF16 nor AMX and would be ten times slower "
+            "than in float32: set train.bf16=false, or train.use_gpu=true"
+        )
+
+
+def claim_folder(run: StageRun) -> None:
+    """Make the stage's folder this run's: what another run wrote there is moved to `earlier/{its name}`.
+
+    Nothing is lost, and going back to the other settings brings its files back. A kill in between leaves
+    files that the next start moves.
+    """
+    folder, marker = run.folder, run.folder / MARKER
+    before = json.loads(marker.read_text(encoding="utf-8"))["run"] if marker.exists() else run.name
+    if before != run.name:
+        _move(folder, folder / EARLIER / before)
+    write_json(marker, {"run": run.name})
+    kept = folder / EARLIER / run.name
+    if kept.is_dir():
+        _move(kept, folder)
+        kept.rmdir()
+
+
+def finished_results(run: StageRun) -> dict[str, Any] | None:
+    """Results of this very run, if it has been finished."""
+    path = run.folder / "results.json"
+    if not path.exists():
+        return None
+    results = json.loads(path.read_text(encoding="utf-8"))
+    return results if results.get("run") == run.name else None
+
+
+def _identity(run: StageRun, data: str) -> dict[str, Any]:
+    """Everything that the trained weights depend on."""
+    config, joint = run.config, run.stage == "joint"
+    return {
+        "stage": run.stage,
+        "model": described(config.model if joint else config.network),
+        "loss": config.loss.model_dump(mode="json", include=None if joint else PRETRAIN_LOSSES),
+        "settings": run.settings.model_dump(mode="json", exclude=STAGE_KEEPING),
+        "train": described(config.train, TRAIN_KEEPING),
+        "data": data,
+        "pretrained": sha256_file(run.pretrained) if run.pretrained else None,
+    }
+
+
+def _pretrained(config: RunConfig) -> Path:
+    path = local_model(config, config.train.pretrained or config.run_root / "pretrain" / "best.pt")
+    if not path.is_file():
+        raise UserError(
+            f"{path}: no pretrained model there to start joint training from: run jobs/pretrain.py with this "
+            "configuration first, or name one with train.pretrained=FILE"
+        )
+    return path
+
+
+def _check_samples(run: StageRun) -> None:
+    manifest = samples_manifest(run.samples)
+    config = run.config
+    for name, key, wanted in (
+        ("network.input_size", "input_size", config.network.input_size),
+        ("people's number of joints", "joints", config.joints.count),
+    ):
+        made = manifest.settings[key]
+        if made != wanted:
+            raise UserError(
+                f"{run.samples}: made for {name}={made}, which is {wanted} here: run jobs/preprocess.py "
+                "with this configuration"
+            )
+
+
+def _check_validation(run: StageRun) -> None:
+    validation = run.validation
+    records_manifest(validation.records)
+    if not validation.annotations.is_file():
+        raise UserError(
+            f"{validation.annotations}: no such file; validation needs it: correct data.root or "
+            "data.val_split, or set train.validation_images=0"
+        )
+
+
+def _move(source: Path, target: Path) -> None:
+    """Move whatever a run wrote from one folder to another."""
+    for name in OUTPUTS:
+        if (source / name).exists():
+            target.mkdir(parents=True, exist_ok=True)
+            (source / name).replace(target / name)

@@ -1,0 +1,97 @@
+"""What every rank of a training stage does: build, restore, train, and on rank 0 write what is seen of it."""
+
+from collections.abc import Iterator
+from typing import Any
+
+import torch
+from torch import nn
+from torch.nn.parallel import DistributedDataParallel
+
+from hgg.model import HGG
+from hgg.objective import Objective
+from hgg.weights import load_network
+from pipeline.base.errors import UserError
+from pipeline.base.memory import keep_freed_memory
+from pipeline.batches.loader import training_batches
+from pipeline.batches.reader import SampleReader
+from pipeline.training.checkpoint import Checkpoints, restore_checkpoint
+from pipeline.training.loop import Training, TrainingProgress, train
+from pipeline.training.optimiser import MovingAverage, make_optimiser
+from pipeline.training.outputs import Outputs, logging_to, silent
+from pipeline.training.ranks import rank, world_size
+from pipeline.training.stage import StageRun
+
+
+def run_worker(run: StageRun, checkpoints: Checkpoints, device: torch.device) -> dict[str, Any]:
+    """Train a stage to its end, from its latest checkpoint where there is one.
+
+    Alone, or as one rank of an initialised process group. Returns the figures of rank 0's results.
+
+    Raises:
+        UserError: a pretrained model or a checkpoint that does not fit.
+        NotFiniteError: a loss that is not finite.
+    """
+    keep_freed_memory()
+    training = build_training(run, device)
+    latest = checkpoints.latest()
+    if latest is not None:
+        restore_checkpoint(latest, training)
+    with logging_to(run.folder / "train.log") if rank() == 0 else silent():
+        outputs = Outputs(run, training, checkpoints)
+        outputs.begin()
+        train(
+            training,
+            distributed(training.objective, device),
+            _batches(run, training.progress.step),
+            run.settings,
+            run.config.train,
+            validate=outputs.validate,
+            report=outputs.report,
+            save=outputs.save,
+        )
+        return outputs.results()
+
+
+def build_training(run: StageRun, device: torch.device) -> Training:
+    """The stage's untrained state: for joint training with the pretrained proposal network."""
+    config = run.config
+    torch.manual_seed(config.train.seed)
+    model = HGG(config.model)
+    if run.pretrained is not None:
+        try:
+            load_network(run.pretrained, model)
+        except ValueError as error:
+            raise UserError(str(error)) from error
+    # Convolutions on CPUs are 5 to 10 % faster with the channels last.
+    model.to(device, memory_format=torch.channels_last)  # pyrefly: ignore[no-matching-overload]  # real, untyped
+    objective = Objective(model, config.loss, joint=run.stage == "joint")
+    average = MovingAverage(model, config.train.ema) if config.train.ema else None
+    return Training(objective, make_optimiser(model, run.settings), average, TrainingProgress())
+
+
+def distributed(objective: Objective, device: torch.device) -> nn.Module:
+    """The objective, wrapped in DDP where there are several ranks."""
+    if world_size() == 1:
+        return objective
+    return DistributedDataParallel(
+        objective,
+        device_ids=[device.index] if device.type == "cuda" else None,
+        # Statistics of normalisation differ by rank; rank 0's are kept, so sending them round serves nothing.
+        forward_sync_buffers=False,
+        gradient_as_bucket_view=True,
+    )
+
+
+def _batches(run: StageRun, step: int) -> Iterator[Any]:
+    """This rank's batches after `step`."""
+    options = run.config.train
+    reader = SampleReader(
+        run.samples,
+        run.settings.batch_size // world_size(),
+        rank(),
+        world_size(),
+        options.seed,
+        start_step=step,
+        held_out=options.held_out,
+    )
+    return training_batches(reader, options.loader_workers)

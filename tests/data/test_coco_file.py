@@ -1,0 +1,132 @@
+"""pipeline.data.coco_file: what is read, what is left out, and files that are not COCO's."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from hgg.skeleton import NUM_JOINTS
+from pipeline.base.errors import UserError
+from pipeline.data.coco_file import read_coco
+from pipeline.data.rejects import by_reason
+from tests.cases.tiny_coco import PERSON, TinyCoco
+
+
+def test_images_come_by_id_with_their_annotations_by_id(tmp_path: Path) -> None:
+    coco = TinyCoco()
+    first, second = coco.add_image(people=2), coco.add_image(people=0)
+    coco.add_unlabelled(second)
+    coco.images.reverse()
+    coco.annotations.reverse()
+    read = read_coco(coco.write(tmp_path, "val"))
+    assert read.rejected == []
+    assert [image.image_id for image in read.images] == [first, second]
+    assert read.images[0][:4] == (first, f"{first:012d}.jpg", 64, 48)
+    ids = [[json.loads(text)["id"] for text in image.annotations] for image in read.images]
+    assert ids == [[100, 101], [102]]
+    assert [image.has_person for image in read.images] == [True, False]
+
+
+def test_what_nothing_needs_is_dropped_on_reading(tmp_path: Path) -> None:
+    coco = TinyCoco()
+    image = coco.add_image(people=1)
+    coco.add_unlabelled(image, segmentation=[[0, 0, 4, 0, 4, 4]], extra="text")
+    person, unlabelled = (json.loads(t) for t in read_coco(coco.write(tmp_path, "val")).images[0].annotations)
+    assert "segmentation" not in person
+    assert unlabelled["segmentation"] == [[0, 0, 4, 0, 4, 4]]
+    assert "extra" not in unlabelled
+
+
+def test_contradictory_people_count_as_people_so_that_they_are_looked_at(tmp_path: Path) -> None:
+    coco = TinyCoco()
+    coco.add_person(coco.add_image(people=0), num_keypoints=0)
+    coco.add_person(coco.add_image(people=0), keypoints=None)
+    coco.add_person(coco.add_image(people=0), iscrowd=1)
+    read = read_coco(coco.write(tmp_path, "val"))
+    assert [image.has_person for image in read.images] == [True, True, False]
+
+
+def test_unknown_and_repeated_ids(tmp_path: Path) -> None:
+    coco = TinyCoco()
+    good, twice, holds_twice, holds_too = (coco.add_image() for _ in range(4))
+    coco.images.append(dict(coco.images[1], file_name="other.jpg"))
+    repeated = coco.add_person(holds_twice)
+    coco.add_person(holds_too, id=repeated["id"])
+    coco.add_person(4711)
+    coco.add_person(4711)
+    read = read_coco(coco.write(tmp_path, "val"))
+    assert [image.image_id for image in read.images] == [good]
+    assert by_reason(read.rejected) == {"duplicate_annotation": 2, "unknown_image": 2, "duplicate_image": 1}
+    assert {r.image_id for r in read.rejected} == {twice, holds_twice, holds_too, 4711}
+
+
+def test_other_categories_are_passed_over(tmp_path: Path) -> None:
+    coco = TinyCoco()
+    coco.add_person(coco.add_image(people=0), category_id=18, keypoints="a dog's")
+    read = read_coco(coco.write(tmp_path, "val"))
+    assert read.images[0].annotations == []
+    assert read.rejected == []
+
+
+def document(**changes: Any) -> dict[str, Any]:
+    coco = TinyCoco()
+    coco.add_image()
+    return coco.document() | changes
+
+
+def with_entry(part: str, **changes: Any) -> dict[str, Any]:
+    whole = document()
+    return whole | {part: [whole[part][0] | changes]}
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ([], "no list 'images', 'annotations', 'categories'"),
+        ({"images": [], "annotations": {}, "categories": []}, "no list 'annotations'"),
+        (
+            document(categories=[{"id": 1, "name": "person"}]),
+            "no category has any; is it COCO's instances file",
+        ),
+        (document(categories=[{"id": 1, "keypoints": ["nose"] * 14}]), "17 keypoints.*found \\[14\\]"),
+        (document(images=["a.jpg"]), "images\\[0\\].id is None, not a whole number"),
+        (with_entry("images", file_name=7), "images\\[0\\].file_name is 7, not text"),
+        (with_entry("images", width=0), "images\\[0\\].width is 0, not a positive whole number"),
+        (document(annotations=[{"id": 1}]), "annotations\\[0\\] has no image_id or no category_id"),
+        (with_entry("annotations", image_id="10"), "annotations\\[0\\].image_id is '10', not a whole"),
+        (with_entry("annotations", id=None), "annotations\\[0\\].id is None, not a whole number"),
+        (with_entry("annotations", category_id=[1]), "annotations\\[0\\].category_id is \\[1\\]"),
+    ],
+)
+def test_files_that_are_not_cocos(content: Any, message: str, tmp_path: Path) -> None:
+    path = tmp_path / "annotations.json"
+    path.write_text(json.dumps(content), encoding="utf-8")
+    with pytest.raises(UserError, match=message) as caught:
+        read_coco(path)
+    assert str(caught.value).startswith(f"{path}: ")
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("content", [b"", b"{", b"\xff\xfe\x00", b"[" * 100_000])
+def test_files_that_are_not_json(content: bytes, tmp_path: Path) -> None:
+    path = tmp_path / "annotations.json"
+    path.write_bytes(content)
+    with pytest.raises(UserError, match="not JSON"):
+        read_coco(path)
+
+
+def test_real_annotations_are_read_without_loss(shared_data: Path) -> None:
+    path = shared_data / "coco_dev39" / "annotations" / "person_keypoints_val2017.json"
+    read = read_coco(path)
+    original = json.loads(path.read_text(encoding="utf-8"))
+    assert len(read.images) == len(original["images"]) == 39
+    assert read.rejected == []
+    annotations = {a["id"]: a for a in original["annotations"]}
+    kept = [json.loads(text) for image in read.images for text in image.annotations]
+    assert len(kept) == len(annotations)
+    for annotation in kept:
+        whole = annotations[annotation["id"]]
+        assert whole["category_id"] == PERSON
+        assert len(whole["keypoints"]) == 3 * NUM_JOINTS
+        assert annotation.items() <= whole.items()

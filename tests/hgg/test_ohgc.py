@@ -1,0 +1,286 @@
+"""Algorithm 1 by hand: every number of three rounds on eight candidates.
+
+Embeddings are places on a line. The edge discriminator's logit is 2 less the distance, so places at most 2
+apart may merge; the macro-node discriminator's is twice the place.
+
+    candidate   0      1      2         3         4      5           6        7
+    type        nose   nose   shoulder  shoulder  elbow  elbow       hip      knee
+    place       0      10     1         8.25      2.5    10.5        20       21
+    label       P0     P1     P0        P1        P0     background  ignored  P1
+
+Letters: B images, N candidates, H embedding, E edges.
+"""
+
+import pytest
+import torch
+from torch import Tensor
+
+from hgg.config import GroupingConfig
+from hgg.discriminators import EdgeDiscriminator, MacroDiscriminator
+from hgg.graph import joined_types, keypoint_graph
+from hgg.labels import BACKGROUND, IGNORED
+from hgg.losses import verdict_loss
+from hgg.ohgc import Hierarchy, Verdicts, aggregate, cluster
+from tests.cases.candidates import make_candidates
+
+NOSE, SHOULDER, ELBOW, HIP, KNEE = 0, 5, 7, 11, 13
+KINDS = [NOSE, NOSE, SHOULDER, SHOULDER, ELBOW, ELBOW, HIP, KNEE]
+PLACES = [0.0, 10.0, 1.0, 8.25, 2.5, 10.5, 20.0, 21.0]
+LABELS = [0, 1, 0, 1, 0, BACKGROUND, IGNORED, 1]
+# The second image of the batch: one person, whose two candidates are too far apart to merge.
+FAR_KINDS, FAR_PLACES, FAR_LABELS = [NOSE, HIP], [0.0, 5.0], [0, 0]
+
+Pair = tuple[int, int]
+
+
+class Ruler(EdgeDiscriminator):
+    """2 - |a - b|."""
+
+    def __init__(self) -> None:
+        super().__init__(GroupingConfig())
+
+    def forward(self, first_EH: Tensor, second_EH: Tensor) -> Tensor:
+        return 2 - (first_EH - second_EH).abs().sum(-1)
+
+
+class Doubler(MacroDiscriminator):
+    """2 a."""
+
+    def __init__(self) -> None:
+        super().__init__(GroupingConfig())
+
+    def forward(self, feature_MH: Tensor) -> Tensor:
+        return 2 * feature_MH.sum(-1)
+
+
+def _run(
+    *images: tuple[list[int], list[float], list[int]],
+    config: GroupingConfig | None = None,
+    labelled: bool = True,
+    teacher: list[bool] | None = None,
+) -> Hierarchy:
+    candidates = make_candidates(*([(kind, 0.5, 0.0, 0, 0) for kind in kinds] for kinds, _, _ in images))
+    batch, size = candidates.kind.shape
+    places, labels = torch.zeros(batch, size), torch.full((batch, size), BACKGROUND)
+    for image, (kinds, place, label) in enumerate(images):
+        places[image, : len(kinds)] = torch.tensor(place)
+        labels[image, : len(kinds)] = torch.tensor(label)
+    return cluster(
+        places.view(-1, 1, 1),
+        keypoint_graph(candidates, joined_types("full")),
+        candidates,
+        Ruler(),
+        Doubler(),
+        config or GroupingConfig(),
+        labels if labelled else None,
+        torch.tensor(teacher) if teacher else None,
+    )
+
+
+@pytest.fixture
+def hierarchy() -> Hierarchy:
+    return _run((KINDS, PLACES, LABELS), (FAR_KINDS, FAR_PLACES, FAR_LABELS))
+
+
+def _edges(hierarchy: Hierarchy, number: int) -> dict[Pair, tuple[float, float | None]]:
+    """Logit of every edge of a round and its target, None where it is not supervised."""
+    pairs, verdicts = hierarchy.rounds[number].pairs, hierarchy.rounds[number].edges
+    assert (pairs[0] < pairs[1]).all()
+    assert verdicts.image.tolist() == (pairs[0] // hierarchy.member.shape[1]).tolist()
+    return {tuple(pair): said for pair, said in zip(pairs.T.tolist(), _said(verdicts), strict=True)}
+
+
+def _said(verdicts: Verdicts) -> list[tuple[float, float | None]]:
+    return [
+        (logit, target if supervised else None)
+        for logit, target, supervised in zip(
+            verdicts.logit.tolist(), verdicts.target.tolist(), verdicts.supervised.tolist(), strict=True
+        )
+    ]
+
+
+def _merged(hierarchy: Hierarchy, number: int) -> list[list[int]]:
+    return hierarchy.rounds[number].pairs[:, hierarchy.rounds[number].merged].T.tolist()
+
+
+def test_first_round_scores_every_pair_of_different_types(hierarchy: Hierarchy) -> None:
+    assert _edges(hierarchy, 0) == {
+        # From the nose of P0, at 0, to the others but the second nose.
+        (0, 2): (1.0, 1.0),
+        (0, 3): (-6.25, 0.0),
+        (0, 4): (-0.5, 1.0),
+        (0, 5): (-8.5, 0.0),
+        (0, 6): (-18.0, None),
+        (0, 7): (-19.0, 0.0),
+        # From the nose of P1, at 10.
+        (1, 2): (-7.0, 0.0),
+        (1, 3): (0.25, 1.0),
+        (1, 4): (-5.5, 0.0),
+        (1, 5): (1.5, 0.0),
+        (1, 6): (-8.0, None),
+        (1, 7): (-9.0, 1.0),
+        # From the shoulder of P0, at 1.
+        (2, 4): (0.5, 1.0),
+        (2, 5): (-7.5, 0.0),
+        (2, 6): (-17.0, None),
+        (2, 7): (-18.0, 0.0),
+        # From the shoulder of P1, at 8.25.
+        (3, 4): (-3.75, 0.0),
+        (3, 5): (-0.25, 0.0),
+        (3, 6): (-9.75, None),
+        (3, 7): (-10.75, 1.0),
+        # From the elbow of P0, at 2.5, from the elbow in the background, at 10.5, and from the hip, at 20.
+        (4, 6): (-15.5, None),
+        (4, 7): (-16.5, 0.0),
+        (5, 6): (-7.5, None),
+        (5, 7): (-8.5, 0.0),
+        (6, 7): (1.0, None),
+        # The second image, whose candidates begin at number 8.
+        (8, 9): (-3.0, 1.0),
+    }
+
+
+def test_first_round_merges_the_most_confident_pairs(hierarchy: Hierarchy) -> None:
+    # 1-3 and 2-4 are above the cut as well, but 1-5 and 0-2 are more confident and leave them no end free.
+    assert _merged(hierarchy, 0) == [[0, 2], [1, 5], [6, 7]]
+
+
+def test_first_round_judges_what_it_formed(hierarchy: Hierarchy) -> None:
+    # Means 0.5 (P0 alone), 10.25 (P1 and background) and 20.5 (P1 and ignored).
+    formed = hierarchy.rounds[0].macros
+    assert _said(formed) == [(1.0, 1.0), (20.5, 0.0), (41.0, None)]
+    assert formed.image.tolist() == [0, 0, 0]
+
+
+def test_second_round_starts_from_the_means_without_pairs_that_share_a_type(hierarchy: Hierarchy) -> None:
+    # Left are 0 = {nose, shoulder}, 1 = {nose, elbow}, 3 = shoulder, 4 = elbow, 6 = {hip, knee}:
+    # 0-1 share the nose, 0-3 the shoulder, 1-4 the elbow. The second image merged nothing and is done.
+    assert _edges(hierarchy, 1) == {
+        (0, 4): (0.0, 1.0),
+        (0, 6): (-18.0, None),
+        (1, 3): (0.0, None),  # 1 is impure
+        (1, 6): (-8.25, None),
+        (3, 4): (-3.75, 0.0),
+        (3, 6): (-10.25, None),
+        (4, 6): (-16.0, None),
+    }
+    assert _merged(hierarchy, 1) == [[0, 4], [1, 3]]  # a probability of exactly one half is enough
+    assert _said(hierarchy.rounds[1].macros) == [
+        (pytest.approx(2 * 3.5 / 3), 1.0),
+        (pytest.approx(2 * 28.75 / 3), 0.0),  # impure stays impure
+    ]
+
+
+def test_third_round_finds_nothing_to_merge_and_is_the_last(hierarchy: Hierarchy) -> None:
+    assert _edges(hierarchy, 2) == {
+        (0, 6): (pytest.approx(2 - (20.5 - 3.5 / 3)), None),
+        (1, 6): (pytest.approx(2 - (20.5 - 28.75 / 3)), None),
+    }
+    assert _merged(hierarchy, 2) == []
+    assert _said(hierarchy.rounds[2].macros) == []
+    assert len(hierarchy.rounds) == 3
+
+
+def test_final_macro_nodes(hierarchy: Hierarchy) -> None:
+    assert hierarchy.member.tolist() == [[0, 1, 0, 1, 0, 1, 6, 6], [0, 1] + [-1] * 6]
+    assert hierarchy.final_node.tolist() == [0, 1, 6]
+    assert hierarchy.final.image.tolist() == [0, 0, 0]
+    assert _said(hierarchy.final) == [
+        (pytest.approx(7 / 3), 1.0),
+        (pytest.approx(57.5 / 3), 0.0),
+        (41.0, None),
+    ]
+
+
+def test_edge_loss_of_the_whole_run(hierarchy: Hierarchy) -> None:
+    def mean(edges: dict[Pair, tuple[float, float | None]]) -> float:
+        known = [(torch.tensor(logit), target) for logit, target in edges.values() if target is not None]
+        losses = [torch.nn.functional.softplus(-logit if target else logit) for logit, target in known]
+        return float(torch.stack(losses).mean())
+
+    first = _edges(hierarchy, 0)
+    other = {(8, 9): first.pop((8, 9))}
+    # The third round has no supervised edge: the first image averages over two rounds, the second over one.
+    expected = ((mean(first) + mean(_edges(hierarchy, 1))) / 2 + mean(other)) / 2
+    found = verdict_loss([r.edges for r in hierarchy.rounds], 2)
+    assert found.item() == pytest.approx(expected, rel=1e-6)
+
+
+def test_a_taught_image_merges_by_the_truth_the_most_confident_first() -> None:
+    taught = _run((KINDS, PLACES, LABELS), (FAR_KINDS, FAR_PLACES, FAR_LABELS), teacher=[True, False])
+    assert _merged(taught, 0) == [[0, 2], [1, 3]]  # not 1-5, which is background, nor 6-7, which is ignored
+    assert _merged(taught, 1) == [[0, 4], [1, 7]]  # with logits of 0 and -9.875
+    assert taught.member.tolist() == [[0, 1, 0, 1, 0, 5, 6, 1], [0, 1] + [-1] * 6]
+    assert _said(taught.final) == [(pytest.approx(7 / 3), 1.0), (pytest.approx(78.5 / 3), 1.0)]
+
+
+def test_without_labels_nothing_is_supervised_and_the_people_are_the_same(hierarchy: Hierarchy) -> None:
+    inference = _run((KINDS, PLACES, LABELS), (FAR_KINDS, FAR_PLACES, FAR_LABELS), labelled=False)
+    assert inference.member.equal(hierarchy.member)
+    for verdicts in [
+        *(r.edges for r in inference.rounds),
+        *(r.macros for r in inference.rounds),
+        inference.final,
+    ]:
+        assert not verdicts.supervised.any()
+
+
+def test_two_people_are_impure_even_if_an_ignored_candidate_came_between() -> None:
+    merged = _run(([NOSE, HIP, KNEE], [0.0, 1.0, 2.25], [0, IGNORED, 1]))
+    assert _merged(merged, 0) == [[0, 1]]
+    assert _said(merged.rounds[0].macros) == [(1.0, None)]
+    assert _edges(merged, 1) == {(0, 2): (0.25, None)}
+    assert _said(merged.rounds[1].macros) == [(pytest.approx(6.5 / 3), 0.0)]
+
+
+def test_the_number_of_rounds_is_limited() -> None:
+    stopped = _run((KINDS, PLACES, LABELS), config=GroupingConfig(max_rounds=1))
+    assert len(stopped.rounds) == 1
+    assert stopped.member.tolist() == [[0, 1, 0, 3, 4, 1, 6, 6]]
+    assert stopped.final_node.tolist() == [0, 1, 6]
+
+
+def test_the_cut_is_a_probability() -> None:
+    # sigmoid(1) = 0.731 and sigmoid(1.5) = 0.818: only 1-5 is left.
+    assert _merged(_run((KINDS, PLACES, LABELS), config=GroupingConfig(cut=0.75)), 0) == [[1, 5]]
+    # Without a cut whatever shares no type merges: 3-4 at -3.75, then {1, 5} with {6, 7} at -8.25.
+    free = _run((KINDS, PLACES, LABELS), config=GroupingConfig(cut=0.0))
+    assert free.member.tolist() == [[0, 1, 0, 3, 3, 1, 1, 1]]
+
+
+def test_no_edge_is_one_round_without_verdicts() -> None:
+    for kinds in ([], [NOSE], [NOSE, NOSE]):
+        alone = _run((kinds, PLACES[: len(kinds)], LABELS[: len(kinds)]))
+        assert len(alone.rounds) == 1
+        assert _said(alone.rounds[0].edges) == _said(alone.rounds[0].macros) == _said(alone.final) == []
+        assert alone.member.tolist() == [list(range(len(kinds))) or [-1]]
+
+
+def test_aggregation_is_the_mean_of_the_members() -> None:
+    embedding = torch.tensor([[1.0, 2.0], [3.0, 4.0], [5.0, 9.0], [7.0, 1.0]], requires_grad=True)
+    feature = aggregate(embedding[:, None], torch.tensor([0, 1, 0, 0]))[:, 0]
+    torch.testing.assert_close(feature, torch.tensor([[13 / 3, 4.0], [3.0, 4.0], [0.0, 0.0], [0.0, 0.0]]))
+    feature[0].sum().backward()
+    torch.testing.assert_close(
+        embedding.grad, torch.tensor([[1 / 3] * 2, [0.0] * 2, [1 / 3] * 2, [1 / 3] * 2])
+    )
+
+
+def test_logits_are_averaged_over_views_before_each_matching() -> None:
+    # Places in the photograph, and in its mirror image: 0-1 are near in the one and far in the other, mean
+    # logit (1 - 3) / 2; 1-2 and 0-2 the other way round.
+    candidates = make_candidates([(NOSE, 0.5, 0.0, 0, 0), (HIP, 0.5, 0.0, 0, 0), (KNEE, 0.5, 0.0, 0, 0)])
+    places = torch.tensor([[0.0, 0.0], [1.0, 5.0], [2.5, 3.5]])[..., None]
+    hierarchy = cluster(
+        places,
+        keypoint_graph(candidates, joined_types("full")),
+        candidates,
+        Ruler(),
+        Doubler(),
+        GroupingConfig(),
+    )
+    assert _edges(hierarchy, 0) == {(0, 1): (-1.0, None), (0, 2): (-1.0, None), (1, 2): (0.5, None)}
+    assert hierarchy.member.tolist() == [[0, 1, 1]]
+    # The pair is at 1.75 in one view and 4.25 in the other; its logit is the mean of 3.5 and 8.5.
+    assert _said(hierarchy.final) == [(6.0, None)]
+    assert _edges(hierarchy, 1) == {(0, 1): (2 - (1.75 + 4.25) / 2, None)}

@@ -1,0 +1,170 @@
+"""An MLflow server that goes away: training goes on, and what it could not take arrives later, in order."""
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+from mlflow import MlflowClient
+
+from pipeline.settings.config import RunConfig
+from pipeline.settings.load import print_config
+from pipeline.training.history import read_history
+from tests.cases.training import tiny_run
+
+SECONDS = 240
+LOG_EVERY = 20
+LONG, SHORT = 3000, 1000  # steps: one must outlast the start of a server
+
+
+class Server:
+    """`mlflow server` on a port of its own, started and ended at will; its store stays."""
+
+    def __init__(self, folder: Path) -> None:
+        with socket.create_server(("127.0.0.1", 0)) as free:
+            self.port = free.getsockname()[1]
+        self.uri = f"http://127.0.0.1:{self.port}"
+        self.folder = folder
+        self.process: subprocess.Popen[bytes] | None = None
+
+    def start(self) -> None:
+        """Start it and wait until it answers."""
+        command = [
+            *(sys.executable, "-m", "mlflow", "server", "--host", "127.0.0.1", "--port", str(self.port)),
+            *("--workers", "1", "--backend-store-uri", f"sqlite:///{self.folder}/server.db"),
+            *("--default-artifact-root", (self.folder / "artifacts").as_uri()),
+        ]
+        with (self.folder / "server.log").open("ab") as log:
+            self.process = subprocess.Popen(command, stdout=log, stderr=log, start_new_session=True)
+        deadline = time.monotonic() + SECONDS
+        while True:
+            assert self.process.poll() is None, (self.folder / "server.log").read_text()[-3000:]
+            assert time.monotonic() < deadline
+            try:
+                urllib.request.urlopen(f"{self.uri}/health", timeout=2).close()
+                return
+            except (urllib.error.URLError, OSError):
+                time.sleep(0.2)
+
+    def stop(self) -> None:
+        """End it and the processes that it started."""
+        if self.process is not None:
+            os.killpg(self.process.pid, signal.SIGKILL)
+            self.process.wait()
+            self.process = None
+
+
+@pytest.fixture
+def server(tmp_path: Path) -> Iterator[Server]:
+    server = Server(tmp_path)
+    server.start()
+    yield server
+    server.stop()
+
+
+def _config(root: Path, uri: str, steps: int) -> RunConfig:
+    config = tiny_run(root, validation_images=0)
+    often = {"steps": steps, "log_every": LOG_EVERY, "checkpoint_every": 1000, "validate_every": steps}
+    return config.model_copy(
+        update={
+            "pretrain": config.pretrain.model_copy(update=often),
+            "tracking": config.tracking.model_copy(update={"uri": uri}),
+        }
+    )
+
+
+@contextmanager
+def _job(config: RunConfig, root: Path, repository: Path) -> Iterator["subprocess.Popen[str]"]:
+    (root / "config.yaml").write_text(print_config(config))
+    job = subprocess.Popen(
+        [sys.executable, str(repository / "jobs" / "pretrain.py"), "--config", str(root / "config.yaml")],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env=os.environ | {"MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1", "OMP_NUM_THREADS": "1"},
+    )
+    try:
+        yield job
+    finally:
+        job.kill()
+        job.communicate()
+
+
+@contextmanager
+def _job_without_its_server(
+    server: Server, config: RunConfig, root: Path, repository: Path
+) -> Iterator["subprocess.Popen[str]"]:
+    """A job that goes on after its server has taken some rows and gone."""
+    with _job(config, root, repository) as job:
+        _wait_for_rows(config, 4)
+        server.stop()
+        yield job
+
+
+def _wait_for_rows(config: RunConfig, rows: int) -> None:
+    history = config.run_root / "pretrain" / "metrics.csv"
+    deadline = time.monotonic() + SECONDS
+    while not history.exists() or len(read_history(history)) < rows:
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+
+
+def _finish(job: "subprocess.Popen[str]") -> tuple[dict[str, Any], str]:
+    out, err = job.communicate(timeout=SECONDS)
+    assert job.returncode == 0, err
+    return json.loads(out.splitlines()[-1]), err
+
+
+def _assert_all_arrived(config: RunConfig, results: dict[str, Any]) -> None:
+    client = MlflowClient(tracking_uri=config.tracking.uri)
+    rows = read_history(config.run_root / "pretrain" / "metrics.csv")
+    assert len(rows) == config.pretrain.steps // LOG_EVERY
+    points = client.get_metric_history(results["mlflow_run"], "loss")
+    assert [(point.step, point.value) for point in points] == [(row["step"], row["loss"]) for row in rows]
+    assert client.get_run(results["mlflow_run"]).info.status == "FINISHED"
+    assert results["mlflow_model"].startswith("models:/")
+    assert "best.pt" in str(
+        [file.path for file in client.list_artifacts(results["mlflow_run"], "checkpoints")]
+    )
+
+
+@pytest.mark.slow
+def test_what_a_server_missed_arrives_when_it_is_back(
+    server: Server, tmp_path: Path, repository: Path
+) -> None:
+    config = _config(tmp_path, server.uri, LONG)
+    with _job_without_its_server(server, config, tmp_path, repository) as job:
+        _wait_for_rows(config, 25)
+        server.start()
+        results, err = _finish(job)
+    assert "metrics do not reach MLflow" in err
+    _assert_all_arrived(config, results)
+
+
+@pytest.mark.slow
+def test_without_a_server_the_job_ends_well_and_the_same_command_sends_the_rest(
+    server: Server, tmp_path: Path, repository: Path
+) -> None:
+    config = _config(tmp_path, server.uri, SHORT)
+    with _job_without_its_server(server, config, tmp_path, repository) as job:
+        results, err = _finish(job)
+    assert results["steps"] == SHORT
+    assert results["mlflow_model"] is None
+    assert "MLflow lacks some of it: the same command sends that once it answers" in err
+    assert "Traceback" not in err
+    server.start()
+    with _job(config, tmp_path, repository) as job:
+        results, err = _finish(job)
+    assert f"finished already, at step {SHORT}" in err
+    _assert_all_arrived(config, results)
+    assert json.loads((config.run_root / "pretrain" / "results.json").read_text()) == results

@@ -1,0 +1,170 @@
+"""Photographs to people.json and pictures; the command with good and bad input."""
+
+import json
+import struct
+import subprocess
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import pytest
+import torch
+from pycocotools.coco import COCO
+
+from hgg.config import ModelConfig
+from hgg.model import HGG
+from hgg.poses import Poses
+from hgg.predictor import Predictor
+from hgg.skeleton import NUM_JOINTS
+from hgg.weights import save_model
+from pipeline.base import progress
+from pipeline.base.errors import UserError
+from pipeline.data.pictures import encode_jpeg
+from pipeline.prediction.predict import find_images, predict_images
+
+NETWORK = {"input_size": 64, "stacks": 1, "channels": 8, "increase": 0, "depth": 1, "visual_dim": 4}
+MODEL = ModelConfig.model_validate({"network": NETWORK})
+
+
+class _Fixed(Predictor):
+    """Finds in every image two people: all 17 joints on a diagonal, and two joints alone."""
+
+    def __init__(self) -> None:
+        super().__init__(HGG(MODEL))
+
+    def predict(self, images: Sequence[np.ndarray]) -> list[Poses]:
+        keypoints = np.zeros((2, NUM_JOINTS, 3), np.float32)
+        keypoints[0] = np.linspace((10, 10, 0.9), (40, 30, 0.5), NUM_JOINTS)
+        keypoints[1, :2] = (5.004, 6, 0.5), (9, 8, 0.25)
+        return [Poses(keypoints, np.array([0.7, 0.1], np.float32)) for _ in images]
+
+
+def _jpeg(width: int = 60, height: int = 40) -> bytes:
+    rng = np.random.default_rng(0)
+    return encode_jpeg(rng.integers(0, 256, (height, width, 3), dtype=np.uint8), 90)
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """Three images and something else."""
+    source = tmp_path / "source"
+    source.mkdir()
+    for name in ("b.jpg", "a.JPG"):
+        (source / name).write_bytes(_jpeg())
+    assert cv2.imwrite(str(source / "b.png"), np.zeros((40, 60, 3), np.uint8))
+    (source / "notes.txt").write_text("not an image")
+    return source
+
+
+def test_images_of_a_folder_by_name(folder: Path) -> None:
+    assert [path.name for path in find_images(folder)] == ["a.JPG", "b.jpg", "b.png"]
+    assert find_images(folder / "b.jpg") == [folder / "b.jpg"]
+
+
+def test_people_json_is_a_coco_file_and_each_image_has_its_picture(folder: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    counts = predict_images(_Fixed(), find_images(folder), out, batch_size=2)
+    assert counts == {"images": 3, "people": 6}
+    assert sorted(path.name for path in (out / "pictures").iterdir()) == ["a.png", "b.jpg.png", "b.png.png"]
+    coco: Any = COCO(str(out / "people.json"))
+    assert coco.imgs[2] == {"id": 2, "file_name": "b.jpg", "width": 60, "height": 40}
+    whole, part = coco.loadAnns(coco.getAnnIds(imgIds=[2]))
+    assert [person["id"] for person in (whole, part)] == [3, 4]
+    assert whole["num_keypoints"] == NUM_JOINTS
+    assert whole["bbox"] == [10.0, 10.0, 30.0, 20.0]
+    assert whole["score"] == pytest.approx(0.7)
+    assert part["keypoints"] == [5.0, 6.0, 2.0, 9.0, 8.0, 2.0] + [0.0] * 45
+    assert part["keypoint_scores"] == [0.5, 0.25] + [0.0] * 15
+    assert coco.cats[1]["skeleton"][0] == [16, 14]
+
+
+def test_a_damaged_image_leaves_nothing_behind(folder: Path, tmp_path: Path) -> None:
+    (folder / "z.jpg").write_bytes(_jpeg()[:-400])
+    with pytest.raises(UserError, match=r"z\.jpg: not a whole picture: truncated"):
+        predict_images(_Fixed(), find_images(folder), tmp_path / "out", batch_size=2)
+    assert not (tmp_path / "out").exists()
+
+
+def test_what_holds_no_image_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="no image in this folder"):
+        find_images(tmp_path)
+    with pytest.raises(UserError, match="no such file or folder"):
+        find_images(tmp_path / "absent.jpg")
+
+
+def test_photographs_are_read_upright(tmp_path: Path) -> None:
+    tag = b"Exif\0\0" + struct.pack("<2sHIHHHII", b"II", 42, 8, 1, 0x0112, 3, 1, 6) + b"\0\0\0\0"
+    segment = b"\xff\xe1" + struct.pack(">H", len(tag) + 2) + tag
+    plain = _jpeg(60, 40)
+    (tmp_path / "turned.jpg").write_bytes(plain[:2] + segment + plain[2:])
+    predict_images(_Fixed(), [tmp_path / "turned.jpg"], tmp_path / "out", batch_size=1)
+    (image,) = json.loads((tmp_path / "out" / "people.json").read_text())["images"]
+    assert (image["width"], image["height"]) == (40, 60)
+
+
+def test_progress_is_logged(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(progress, "LOG_SECONDS", 0.0)
+    with caplog.at_level("INFO", logger="pipeline.base.progress"):
+        predict_images(_Fixed(), find_images(folder), tmp_path / "out", batch_size=2)
+    assert caplog.messages[0].startswith("predict: 2 of 3 images, ")
+
+
+Command = Callable[..., subprocess.CompletedProcess[str]]
+
+
+@pytest.fixture
+def command(repository: Path, tmp_path: Path) -> Command:
+    """jobs/predict.py with a model that is not trained, run where nothing of it lies."""
+    torch.manual_seed(0)
+    save_model(tmp_path / "model.pt", HGG(MODEL))
+
+    def run(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            [sys.executable, str(repository / "jobs" / "predict.py"), *map(str, arguments)],
+            cwd=tmp_path,
+            capture_output=True,
+            text=True,
+            timeout=120,
+        )
+
+    return run
+
+
+def test_the_command_predicts_a_folder(command: Command, folder: Path, tmp_path: Path) -> None:
+    done = command("--checkpoint", "model.pt", "--source", folder, "--out", "out")
+    assert done.returncode == 0, done.stderr
+    assert done.stderr == ""
+    results = json.loads(done.stdout.splitlines()[-1])
+    assert results["images"] == 3
+    assert len(json.loads((tmp_path / "out" / "people.json").read_text())["images"]) == 3
+    assert len(list((tmp_path / "out" / "pictures").iterdir())) == 3
+
+
+@pytest.mark.parametrize("case", ["truncated", "empty folder", "no model", "another architecture"])
+def test_the_command_refuses_bad_input_in_one_line(
+    command: Command, folder: Path, tmp_path: Path, case: str
+) -> None:
+    (folder / "cut.jpg").write_bytes(_jpeg()[:-400])
+    (tmp_path / "empty").mkdir()
+    (tmp_path / "other.yaml").write_text("network: {input_size: 64, stacks: 2, channels: 8, depth: 1}\n")
+    arguments, said = {
+        "truncated": (["--checkpoint", "model.pt", "--source", folder / "cut.jpg"], "cut.jpg"),
+        "empty folder": (["--checkpoint", "model.pt", "--source", "empty"], "no image in this folder"),
+        "no model": (["--source", folder], "jobs/train_joint.py"),
+        "another architecture": (
+            ["--config", "other.yaml", "--checkpoint", "model.pt", "--source", folder / "b.jpg"],
+            "another architecture",
+        ),
+    }[case]
+    done = command(*arguments, "--out", "out")
+    assert done.returncode == 2
+    assert said in done.stderr
+    assert done.stderr.startswith("error: ")
+    assert done.stderr.count("\n") == 1
+    assert done.stdout == ""
+    assert not (tmp_path / "out").exists()
