@@ -1,41 +1,37 @@
 """Settings of the method itself: network, candidates, grouping and losses.
 
 Defaults are the paper's, or associative embedding's (AE, the paper's baseline) where
-the paper refers to it. The text under each setting is what `--print-config` shows.
+the paper refers to it. The text under each setting is what `--print-config` shows; its mark says what it
+decides (`hgg.settings`).
 """
 
 from math import isfinite
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import model_validator
 
+from hgg.settings import GROUPING, MODEL, WEIGHTS, Decides, Settings, setting
 from hgg.skeleton import GraphName, Skeleton, SkeletonName, skeleton_named
 
 NUM_STRIDE = 4  # input pixels per output cell: the stem halves twice (AE, section 3.1)
 
 
-class Settings(BaseModel):
-    """A frozen group of settings; unknown keys are errors."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
-
-
 class NetworkConfig(Settings):
     """The keypoint proposal network, a stacked hourglass (section 3.3)."""
 
-    input_size: int = Field(512, ge=32)
+    input_size: int = setting(512, Decides.SAMPLES | MODEL, ge=32)
     """Side of the square network input in pixels (implementation details: 512)."""
-    stacks: int = Field(4, ge=1)
+    stacks: int = setting(4, MODEL, ge=1)
     """Hourglasses in a row, each with a loss of its own (implementation details: 4)."""
-    channels: int = Field(256, ge=8, multiple_of=8)
+    channels: int = setting(256, MODEL, ge=8, multiple_of=8)
     """Feature channels at the output resolution (AE: 256); a multiple of 8."""
-    increase: int = Field(128, ge=0)
+    increase: int = setting(128, MODEL, ge=0)
     """Channels added at every level down (AE: 128)."""
-    depth: int = Field(4, ge=1)
+    depth: int = setting(4, MODEL, ge=1)
     """Levels of each hourglass (AE: 4)."""
-    norm: Literal["batch", "group", "none"] = "batch"
+    norm: Literal["batch", "group", "none"] = setting("batch", MODEL)
     """Normalisation after each convolution; none is AE's released network."""
-    visual_dim: int = Field(64, ge=0)
+    visual_dim: int = setting(64, MODEL, ge=0)
     """Channels of the relational feature map; 0 leaves the tag alone (section 3.1 read literally)."""
 
     @property
@@ -66,15 +62,15 @@ class NetworkConfig(Settings):
 class CandidateConfig(Settings):
     """From heatmaps to keypoint candidates (AE's decoding)."""
 
-    window: int = Field(5, ge=1)
+    window: int = setting(5, GROUPING, ge=1)
     """Side in cells of the max-pool window of non-maximum suppression; odd."""
-    threshold: float = Field(0.1, ge=0.0, lt=1.0)
+    threshold: float = setting(0.1, GROUPING, ge=0.0, lt=1.0)
     """Heatmap value that a candidate must exceed (AE: 0.1)."""
-    per_type: int = Field(30, ge=1)
+    per_type: int = setting(30, GROUPING, ge=1)
     """Candidates kept per joint type, the highest first (AE: 30)."""
-    max_total: int = Field(256, ge=1)
+    max_total: int = setting(256, GROUPING, ge=1)
     """Candidates kept per image in training, the highest first."""
-    subcell: Literal["gaussian", "quarter"] = "gaussian"
+    subcell: Literal["gaussian", "quarter"] = setting("gaussian", GROUPING)
     """Position inside a cell: a parabola through three log values, or AE's quarter cell."""
 
     @model_validator(mode="after")
@@ -87,54 +83,54 @@ class CandidateConfig(Settings):
 class GroupingConfig(Settings):
     """Interaction network, discriminators and online hierarchical graph clustering (sections 3.1, 3.2)."""
 
-    hidden: int = Field(64, ge=8)
+    hidden: int = setting(64, GROUPING, ge=8)
     """Width of the interaction network and of the node embedding (section 3.2: 64)."""
-    interaction: Literal["edgeconv", "fc", "gat"] = "edgeconv"
+    interaction: Literal["edgeconv", "fc", "gat"] = setting("edgeconv", GROUPING)
     """Layer of the interaction network: EdgeConv (Table 2 #9), per node (#7) or graph attention (#8)."""
-    layers: int = Field(3, ge=1)
+    layers: int = setting(3, GROUPING, ge=1)
     """Layers of the interaction network (Fig. 3: 3)."""
-    graph: GraphName = "full"
+    graph: GraphName = setting("full", GROUPING)
     """Joint types that an edge may join (Fig. 4a): full, extended, bypass, tree."""
-    score_feature: bool = False
+    score_feature: bool = setting(False, GROUPING)
     """Whether the heatmap's value is one of a node's features, beside the paper's; without a gradient."""
-    dropout: float = Field(0.2, ge=0.0, lt=1.0)
+    dropout: float = setting(0.2, GROUPING, ge=0.0, lt=1.0)
     """Dropout inside the perceptrons."""
-    proximity: Literal["edge", "distance"] = "edge"
+    proximity: Literal["edge", "distance"] = setting("edge", GROUPING)
     """What says that two macro-nodes are one person: the edge discriminator, or minus the distance of their
     embeddings (Table 2 #3)."""
-    cut: float = Field(0.5, ge=0.0, le=1.0)
+    cut: float = setting(0.5, GROUPING, ge=0.0, le=1.0)
     """Edges whose proximity is below this are not merged."""
-    max_rounds: int = Field(10, ge=1)
+    max_rounds: int = setting(10, GROUPING, ge=1)
     """Rounds of Algorithm 1 at the most; it ends before when no edge is left."""
-    matching: Literal["dominant", "graclus"] = "dominant"
+    matching: Literal["dominant", "graclus"] = setting("dominant", GROUPING)
     """Locally dominant matching (deterministic), or torch-cluster's graclus (extra `graclus`)."""
-    decoder: Literal["hgg", "associative"] = "hgg"
+    decoder: Literal["hgg", "associative"] = setting("hgg", GROUPING)
     """What groups once the model is trained: Algorithm 1, or AE's greedy grouping (Table 2 #1, #6), for which
     a saved model has no weights of grouping."""
-    macro_score: bool = True
+    macro_score: bool = setting(True, GROUPING)
     """Whether the macro-node discriminator's probability multiplies the person's score."""
-    fill_missing: bool = True
+    fill_missing: bool = setting(True, GROUPING)
     """Whether a person's missing joints are filled from heatmap and tag, as AE does."""
-    tag_threshold: float = Field(1.0, gt=0.0)
+    tag_threshold: float = setting(1.0, GROUPING, gt=0.0)
     """AE baseline: a candidate further than this from a person's mean tag starts a new person."""
 
 
 class LossConfig(Settings):
     """Weights of the loss terms (implementation details: 1 : 1e-3 : 1e-5)."""
 
-    heatmap: float = Field(1.0, ge=0.0)
+    heatmap: float = setting(1.0, WEIGHTS, ge=0.0)
     """Weight of the masked mean squared error of the heatmaps."""
-    push: float = Field(1e-3, ge=0.0)
+    push: float = setting(1e-3, WEIGHTS, ge=0.0)
     """Weight of the term that separates the mean tags of two people."""
-    pull: float = Field(1e-3, ge=0.0)
+    pull: float = setting(1e-3, WEIGHTS, ge=0.0)
     """Weight of the term that draws a person's tags to their mean."""
-    edge: float = Field(1e-5, ge=0.0)
+    edge: float = setting(1e-5, Decides.JOINT, ge=0.0)
     """Weight of the edge discriminator's binary cross-entropy."""
-    macro: float = Field(1e-5, ge=0.0)
+    macro: float = setting(1e-5, Decides.JOINT, ge=0.0)
     """Weight of the macro-node discriminator's binary cross-entropy."""
-    macro_intermediate: bool = True
+    macro_intermediate: bool = setting(True, Decides.JOINT)
     """Whether macro-nodes are judged as they form too (Table 2 #9), or only at the end (#5)."""
-    heatmap_foreground_weight: float = Field(0.0, ge=0.0)
+    heatmap_foreground_weight: float = setting(0.0, WEIGHTS, ge=0.0)
     """Each cell's squared error is weighted by 1 + this x target (0: the paper)."""
 
 
@@ -144,7 +140,7 @@ class ModelConfig(Settings):
     network: NetworkConfig = NetworkConfig()
     candidates: CandidateConfig = CandidateConfig()
     grouping: GroupingConfig = GroupingConfig()
-    skeleton: SkeletonName = "coco"
+    skeleton: SkeletonName = setting("coco", GROUPING, since="2026-11-26", before="coco")
     """Joint types: coco (17), crowdpose (14)."""
 
     @property
@@ -156,13 +152,13 @@ class ModelConfig(Settings):
 class InferenceConfig(Settings):
     """How evaluation and prediction show a photograph; validation while training has one plain view."""
 
-    flip: bool = False
+    flip: bool = setting(False, Decides.EVALUATION)
     """Whether the mirrored photograph is shown too: heatmaps are averaged, and tags, features and edge logits
     of both count."""
-    scales: tuple[float, ...] = (1.0,)
+    scales: tuple[float, ...] = setting((1.0,), Decides.EVALUATION)
     """Sizes at which the photograph is shown, as multiples of network.input_size (AE multi-scale: 0.5, 1, 2).
     Heatmaps are averaged over all; tags and features are those of scale 1, which must be among them."""
-    resize: Literal["long", "short"] = "long"
+    resize: Literal["long", "short"] = setting("long", Decides.EVALUATION)
     """Side of the photograph that is made network.input_size long: the longer one, as in training and in AE's
     released code, or the shorter one, which makes people larger (HigherHRNet)."""
 

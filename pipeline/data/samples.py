@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from hgg.config import NetworkConfig
+from hgg.settings import Decides
 from pipeline.base.progress import chunks
 from pipeline.base.s3 import as_path
 from pipeline.base.seeds import view_rng
@@ -15,10 +16,9 @@ from pipeline.data.rows import SAMPLE_SCHEMA, read_rows, with_metadata
 from pipeline.data.shard_writer import PlannedShard, ShardPlan, Tally, write_shard
 from pipeline.data.shards import ShardRow, records_manifest, stage_folder
 from pipeline.settings.config import DataConfig, RunConfig
-from pipeline.settings.fingerprint import fingerprint
+from pipeline.settings.fingerprint import described, fingerprint
 
 VERSION = 1  # raised whenever the same records give other samples, so that standing shards are written again
-DATA_SETTINGS = ("sigma", "rotation", "scale_min", "scale_max", "shift", "jpeg_quality", "row_group", "seed")
 
 
 def plan_samples(config: RunConfig, split: str) -> ShardPlan:
@@ -31,11 +31,11 @@ def plan_samples(config: RunConfig, split: str) -> ShardPlan:
     views = 1 + (data.views if split == data.train_split else 0)
     settings = {
         "version": VERSION,
-        "input_size": config.network.input_size,
+        **described(config.network, Decides.SAMPLES),
         "output_size": config.network.output_size,
         "joints": config.joints.count,
-        "views": views,
-    } | data.model_dump(include=set(DATA_SETTINGS))
+        **described(data.model_copy(update={"views": views}), Decides.SAMPLES),
+    }
     shards = [
         PlannedShard(
             shard=row["shard"],

@@ -6,6 +6,7 @@ from typing import NamedTuple
 import torch
 
 from hgg.predictor import Predictor
+from hgg.settings import Decides
 from pipeline.base.progress import Progress
 from pipeline.base.seeds import step_seed
 from pipeline.data.shards import data_fingerprint
@@ -30,14 +31,14 @@ class Plan(NamedTuple):
 
 def plan_evaluation(config: RunConfig, checkpoint: Path, sha256: str, records: Path) -> Plan:
     """The evaluation of a model; what another model or other settings found is in another folder."""
-    evaluate = {"images", "batch_size", "seed"}
+    decides = Decides.EVALUATION
     identity = {
         "model": sha256,
         "data": data_fingerprint(records),
-        "settings": described(config.model),
-        "inference": described(config.inference),
-        "evaluate": config.evaluate.model_dump(mode="json", include=evaluate),
-        "use_gpu": config.train.use_gpu,
+        "settings": described(config.model, decides),
+        "inference": described(config.inference, decides),
+        "evaluate": described(config.evaluate, decides),
+        **described(config.train, decides),
     }
     folder = config.outputs / "evaluate" / FOLDER / fingerprint(identity)
     return Plan(config, checkpoint, records, folder)

@@ -1,13 +1,14 @@
 """Settings of a run: data, training, evaluation, tracking.
 
 One `RunConfig` holds every setting of every job. `pipeline.settings.load` reads it from YAML
-and `key.sub=value` overrides; `conf/*.yaml` hold only what differs from the defaults here.
+and `key.sub=value` overrides; `conf/*.yaml` hold only what differs from the defaults here. Each setting bears
+a mark of what it decides (`hgg.settings`).
 """
 
 from pathlib import Path
 from typing import Literal
 
-from pydantic import Field, model_validator
+from pydantic import model_validator
 
 from hgg.config import (
     CandidateConfig,
@@ -16,8 +17,8 @@ from hgg.config import (
     LossConfig,
     ModelConfig,
     NetworkConfig,
-    Settings,
 )
+from hgg.settings import GROUPING, NOTHING, WEIGHTS, Decides, Settings, setting
 from hgg.skeleton import Skeleton, SkeletonName, skeleton_named
 from pipeline.settings.studies import AblationConfig, TuneConfig
 
@@ -28,41 +29,41 @@ DataFormat = Literal["coco", "ochuman", "crowdpose"]
 class DataConfig(Settings):
     """Where the data are, and how records become samples."""
 
-    root: Path = Path("data/coco")
+    root: Path = setting(Path("data/coco"), NOTHING)
     """Folder of the data set, as its archives unpack; `pipeline/data/formats.py` says where its files are."""
-    format: DataFormat = "coco"
+    format: DataFormat = setting("coco", NOTHING, since="2026-11-26", before="coco")
     """Layout of the data set and meaning of its annotations; crowdpose needs skeleton=crowdpose."""
-    annotations: str = ""
+    annotations: str = setting("", NOTHING, since="2026-11-26", before="")
     """Annotation file below the root, {split} in it the split's name; empty is the format's own."""
-    pictures: str = ""
+    pictures: str = setting("", NOTHING, since="2026-11-26", before="")
     """Folder of pictures below the root, {split} in it the split's name; empty is the format's own."""
-    train_split: str = "train2017"
+    train_split: str = setting("train2017", NOTHING)
     """Split that is trained on."""
-    val_split: str = "val2017"
+    val_split: str = setting("val2017", NOTHING)
     """Split that is validated and evaluated on."""
-    sigma: float = Field(2.0, gt=0.0)
+    sigma: float = setting(2.0, Decides.SAMPLES, gt=0.0)
     """Standard deviation of a target peak in output cells (AE: output size / 64)."""
-    views: int = Field(4, ge=0)
+    views: int = setting(4, Decides.SAMPLES, ge=0)
     """Augmented views per training image beside the un-augmented view 0."""
-    rotation: float = Field(30.0, ge=0.0, le=180.0)
+    rotation: float = setting(30.0, Decides.SAMPLES, ge=0.0, le=180.0)
     """Largest rotation of an augmented view in degrees, either way (AE: 30)."""
-    scale_min: float = Field(0.75, gt=0.0)
+    scale_min: float = setting(0.75, Decides.SAMPLES, gt=0.0)
     """Smallest scale of an augmented view (AE: 0.75)."""
-    scale_max: float = Field(1.25, gt=0.0)
+    scale_max: float = setting(1.25, Decides.SAMPLES, gt=0.0)
     """Largest scale of an augmented view (AE: 1.25)."""
-    shift: float = Field(0.2, ge=0.0, le=1.0)
+    shift: float = setting(0.2, Decides.SAMPLES, ge=0.0, le=1.0)
     """Largest shift of an augmented view as a share of the image's longer side (AE: 0.2)."""
-    jpeg_quality: int = Field(95, ge=1, le=100)
+    jpeg_quality: int = setting(95, Decides.SAMPLES, ge=1, le=100)
     """JPEG quality of the stored network inputs."""
-    shard_images: int = Field(256, ge=1)
+    shard_images: int = setting(256, NOTHING, ge=1)
     """Images per shard; a shard is what a killed job repeats at the most."""
-    row_group: int = Field(32, ge=1)
+    row_group: int = setting(32, Decides.SAMPLES, ge=1)
     """Rows per Parquet row group: what a training rank reads at once."""
-    max_rejected: int = Field(100, ge=0)
+    max_rejected: int = setting(100, NOTHING, ge=0)
     """Images of a split left out for bad data before the job stops."""
-    workers: int = Field(0, ge=0)
+    workers: int = setting(0, NOTHING, ge=0)
     """Ray Data tasks at a time; 0 is as many as the cluster has CPUs."""
-    seed: int = 0
+    seed: int = setting(0, Decides.SAMPLES)
     """Seed of the augmented views."""
 
     @model_validator(mode="after")
@@ -75,118 +76,118 @@ class DataConfig(Settings):
 class StageConfig(Settings):
     """One training stage."""
 
-    steps: int = Field(200_000, ge=1)
+    steps: int = setting(200_000, WEIGHTS, ge=1)
     """Optimiser steps (AE: 200,000 at the first rate)."""
-    batch_size: int = Field(32, ge=1)
+    batch_size: int = setting(32, WEIGHTS, ge=1)
     """Images per step over all workers (AE: 32)."""
-    lr: float = Field(2e-4, gt=0.0)
+    lr: float = setting(2e-4, WEIGHTS, gt=0.0)
     """Adam's learning rate of the proposal network (implementation details: 2e-4)."""
-    grouping_lr: float = Field(2e-4, gt=0.0)
+    grouping_lr: float = setting(2e-4, WEIGHTS, gt=0.0)
     """Adam's learning rate of interaction network and discriminators."""
-    final_lr_ratio: float = Field(0.05, ge=0.0, le=1.0)
+    final_lr_ratio: float = setting(0.05, WEIGHTS, ge=0.0, le=1.0)
     """Last learning rate as a share of the first (AE: 1e-5 after 2e-4)."""
-    schedule: Literal["step", "cosine"] = "step"
+    schedule: Literal["step", "cosine"] = setting("step", WEIGHTS)
     """One drop at `drop_at`, or a cosine from the first rate to the last."""
-    drop_at: float = Field(0.8, ge=0.0, le=1.0)
+    drop_at: float = setting(0.8, WEIGHTS, ge=0.0, le=1.0)
     """Share of the steps after which schedule `step` drops."""
-    warmup_steps: int = Field(500, ge=0)
+    warmup_steps: int = setting(500, WEIGHTS, ge=0)
     """Steps over which the rate rises from zero."""
-    clip_norm: float = Field(0.0, ge=0.0)
+    clip_norm: float = setting(0.0, WEIGHTS, ge=0.0)
     """Largest gradient norm; 0 does not clip."""
-    teacher_steps: int = Field(5_000, ge=0)
+    teacher_steps: int = setting(5_000, WEIGHTS, ge=0)
     """Joint stage: steps over which the share of ground-truth merges falls from 1 to 0."""
-    log_every: int = Field(50, ge=1)
+    log_every: int = setting(50, NOTHING, ge=1)
     """Steps between two log lines."""
-    validate_every: int = Field(5_000, ge=1)
+    validate_every: int = setting(5_000, NOTHING, ge=1)
     """Steps between two validations."""
-    checkpoint_every: int = Field(1_000, ge=1)
+    checkpoint_every: int = setting(1_000, NOTHING, ge=1)
     """Steps between two checkpoints; what a killed job repeats at the most."""
 
 
 class TrainConfig(Settings):
     """How both stages are run."""
 
-    num_workers: int = Field(2, ge=0)
+    num_workers: int = setting(2, NOTHING, ge=0)
     """DDP workers of Ray Train; 0 runs the loop in the process itself, without Ray."""
-    use_gpu: bool = False
+    use_gpu: bool = setting(False, Decides.EVALUATION)
     """One GPU per worker; without Ray, the first GPU."""
-    cpus_per_worker: float = Field(1.0, gt=0.0)
+    cpus_per_worker: float = setting(1.0, NOTHING, gt=0.0)
     """CPUs that Ray reserves per worker."""
-    loader_workers: int = Field(0, ge=0)
+    loader_workers: int = setting(0, NOTHING, ge=0)
     """Processes per worker that decode samples; 0 decodes in the worker."""
-    max_failures: int = Field(3, ge=0)
+    max_failures: int = setting(3, NOTHING, ge=0)
     """How often Ray restarts the workers before the run fails."""
-    pretrained: Path | None = None
+    pretrained: Path | None = setting(None, NOTHING)
     """Model that joint training starts from; by default the best one of pretrain in the run root."""
-    seed: int = Field(0, ge=0)
+    seed: int = setting(0, WEIGHTS, ge=0)
     """Seed of weights, order, flips, colours and dropout."""
-    held_out: float = Field(0.0, ge=0.0, lt=1.0)
+    held_out: float = setting(0.0, WEIGHTS, since="2026-11-26", before=0.0, ge=0.0, lt=1.0)
     """Share of the training images, in whole shards, that is not trained on but validated on, in place of the
     validation split, which so stays clean of what is chosen by it; 0 trains on all."""
-    bf16: bool = False
+    bf16: bool = setting(False, WEIGHTS)
     """bfloat16 autocast in the network, for GPUs; grouping stays in float32."""
-    ema: float = Field(0.0, ge=0.0, lt=1.0)
+    ema: float = setting(0.0, WEIGHTS, ge=0.0, lt=1.0)
     """Decay of the moving average of the weights that is validated and kept; 0 is off."""
-    flip: float = Field(0.5, ge=0.0, le=1.0)
+    flip: float = setting(0.5, WEIGHTS, ge=0.0, le=1.0)
     """Share of the samples that are mirrored."""
-    colour: float = Field(0.2, ge=0.0, lt=1.0)
+    colour: float = setting(0.2, WEIGHTS, ge=0.0, lt=1.0)
     """Strength of the random brightness, contrast and saturation."""
-    validation_images: int = Field(500, ge=0)
+    validation_images: int = setting(500, NOTHING, ge=0)
     """Images of the validation split that are scored as training goes; 0 is none."""
-    keep_checkpoints: int = Field(2, ge=1)
+    keep_checkpoints: int = setting(2, NOTHING, ge=1)
     """Checkpoints kept: the best and the latest ones."""
 
 
 class EvaluateConfig(Settings):
     """Evaluation of a trained model."""
 
-    num_workers: int = Field(0, ge=0)
+    num_workers: int = setting(0, NOTHING, since="2026-11-26", before=0, ge=0)
     """Ray workers that share the shards of records, as large as those of train; 0 evaluates in the process
     itself. The figures are the same."""
-    batch_size: int = Field(8, ge=1)
+    batch_size: int = setting(8, Decides.EVALUATION, ge=1)
     """Images per forward pass; none holds images of two shards."""
-    images: int = Field(0, ge=0)
+    images: int = setting(0, Decides.EVALUATION, ge=0)
     """Images of the split that are evaluated; 0 is all of them."""
-    pictures: int = Field(8, ge=0)
+    pictures: int = setting(8, NOTHING, ge=0)
     """Images that are drawn beside the figures."""
-    runtime_images: int = Field(50, ge=0)
+    runtime_images: int = setting(50, NOTHING, ge=0)
     """Images that are timed one by one on one thread, step by step (Fig. 4b); 0 times none."""
-    checkpoint: Path | None = None
+    checkpoint: Path | None = setting(None, NOTHING)
     """Checkpoint file; by default the best one of train_joint in the run root."""
-    seed: int = Field(0, ge=0)
+    seed: int = setting(0, Decides.EVALUATION, ge=0)
     """Seed of grouping.matching=graclus, which is random."""
 
 
 class SyntheticConfig(Settings):
     """The drawn data set that the demo trains on."""
 
-    train_images: int = Field(1200, ge=1)
+    train_images: int = setting(1200, Decides.PICTURES, ge=1)
     """Pictures of the training split."""
-    val_images: int = Field(150, ge=1)
+    val_images: int = setting(150, Decides.PICTURES, ge=1)
     """Pictures of the validation split."""
-    seed: int = Field(0, ge=0)
+    seed: int = setting(0, Decides.PICTURES, ge=0)
     """Seed; a picture depends on it, the split's name and its number alone."""
-    size_min: int = Field(256, ge=128)
+    size_min: int = setting(256, Decides.PICTURES, ge=128)
     """Longer side of the smallest picture in pixels; the shorter is three quarters of it."""
-    size_max: int = Field(304, ge=128)
+    size_max: int = setting(304, Decides.PICTURES, ge=128)
     """Longer side of the largest picture in pixels."""
-    height_min: float = Field(95.0, ge=50.0)
+    height_min: float = setting(95.0, Decides.PICTURES, ge=50.0)
     """Standing height of the smallest annotated person in pixels."""
-    height_max: float = Field(260.0, ge=50.0)
+    height_max: float = setting(260.0, Decides.PICTURES, ge=50.0)
     """Standing height of the tallest annotated person in pixels; never above 1.1 picture heights."""
-    max_people: int = Field(5, ge=1)
+    max_people: int = setting(5, Decides.PICTURES, ge=1)
     """Annotated people per picture at the most."""
-    facing_share: float = Field(0.55, ge=0.0, le=1.0)
+    facing_share: float = setting(0.55, Decides.PICTURES, ge=0.0, le=1.0)
     """Share of the people who face the viewer; the others are seen from behind or from the side."""
-    similar_clothes: float = Field(0.35, ge=0.0, le=1.0)
+    similar_clothes: float = setting(0.35, Decides.PICTURES, ge=0.0, le=1.0)
     """How often a person wears the clothes of the group's first one."""
-    crowd_share: float = Field(0.08, ge=0.0, le=1.0)
+    crowd_share: float = setting(0.08, Decides.PICTURES, ge=0.0, le=1.0)
     """Share of the pictures with a crowd (one region, no keypoints)."""
-    far_share: float = Field(0.15, ge=0.0, le=1.0)
+    far_share: float = setting(0.15, Decides.PICTURES, ge=0.0, le=1.0)
     """Share of the pictures with people too small for keypoints."""
-    empty_share: float = Field(0.04, ge=0.0, le=1.0)
+    empty_share: float = setting(0.04, Decides.PICTURES, ge=0.0, le=1.0)
     """Share of the pictures without annotated people."""
-    occluder_share: float = Field(0.15, ge=0.0, le=1.0)
+    occluder_share: float = setting(0.15, Decides.PICTURES, ge=0.0, le=1.0)
     """Share of the pictures with a box in front of the people."""
 
     @model_validator(mode="after")
@@ -200,23 +201,25 @@ class SyntheticConfig(Settings):
 class TrackingConfig(Settings):
     """MLflow."""
 
-    uri: str = ""
+    uri: str = setting("", NOTHING)
     """Tracking server; by default MLFLOW_TRACKING_URI, or else one SQLite file under the run root."""
-    experiment: str = "hgg"
+    experiment: str = setting("hgg", NOTHING)
     """Experiment that the runs belong to."""
-    model: str = Field("hgg", min_length=1, pattern=r"^[^/:@']+$")
+    model: str = setting(
+        "hgg", NOTHING, since="2026-11-26", before="hgg", min_length=1, pattern=r"^[^/:@']+$"
+    )
     """Registered model that jobs/register.py makes versions of."""
 
 
 class RunConfig(Settings):
     """Every setting of every job."""
 
-    run_root: Path = Path("runs/coco")
+    run_root: Path = setting(Path("runs/coco"), NOTHING)
     """Folder that everything is written under."""
-    trial: str = Field("", pattern=r"^([\w-]+(/[\w-]+)*)?$")
+    trial: str = setting("", NOTHING, pattern=r"^([\w-]+(/[\w-]+)*)?$")
     """Folder below the run root that joint training and evaluation write to, so that several of them share
     one run root's data and pretrained network; empty is the run root itself."""
-    skeleton: SkeletonName = "coco"
+    skeleton: SkeletonName = setting("coco", Decides.SAMPLES | GROUPING, since="2026-11-26", before="coco")
     """Joint types of data and model: coco (17, OCHuman too), crowdpose (14)."""
     data: DataConfig = DataConfig()
     network: NetworkConfig = NetworkConfig()
@@ -231,7 +234,9 @@ class RunConfig(Settings):
     tracking: TrackingConfig = TrackingConfig()
     synthetic: SyntheticConfig = SyntheticConfig()
     ablation: AblationConfig = AblationConfig()
-    tune: TuneConfig = TuneConfig()
+    tune: TuneConfig = setting(
+        TuneConfig(), Decides.SEARCH, since="2026-11-26", before=TuneConfig().model_dump(mode="json")
+    )
 
     @property
     def outputs(self) -> Path:

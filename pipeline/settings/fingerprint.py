@@ -1,46 +1,73 @@
-"""Twelve digits by which the same settings, and what was made by them, are known again."""
+"""Twelve digits by which the same settings, and what was made by them, are known again.
+
+What makes two runs the same is marked at each setting (`hgg.settings`): what it decides, and what it was in
+runs made before there was such a setting. The marks are read here and nowhere else.
+"""
 
 import hashlib
 import json
 from collections.abc import Mapping
 from typing import Any
 
-from pydantic import BaseModel
-
-from pipeline.settings.studies import TuneConfig
+from hgg.settings import NOTHING, Decides, Settings, group_of, mark_of
+from pipeline.settings.config import RunConfig
 
 FINGERPRINT_DIGITS = 12
-# Settings that runs made before them lack, by the end of their dotted keys, and what they were then.
-LATER = {
-    "skeleton": "coco",
-    "format": "coco",
-    "annotations": "",
-    "pictures": "",
-    "model": "hgg",
-    "held_out": 0.0,
-    "evaluate.num_workers": 0,
-    "tune": TuneConfig().model_dump(mode="json"),
-}
 
 
-def described(settings: BaseModel, exclude: set[str] | None = None) -> dict[str, Any]:
-    """Settings as JSON values for a fingerprint, without those of `LATER` at their defaults.
+def described(settings: Settings, decides: Decides | None = None) -> dict[str, Any]:
+    """Settings as JSON values for a fingerprint.
 
-    So what was made before there was such a setting keeps its name, and is not made again.
+    Left out is what stands at its value of before there was such a setting: what was made then keeps its
+    name, and is not made again.
+
+    Args:
+        settings: a group of them.
+        decides: only settings that decide one of these; None is all.
     """
-    return _without_later(settings.model_dump(mode="json", exclude=exclude))
+    return _marked(type(settings), settings.model_dump(mode="json"), decides)
 
 
-def _without_later(values: dict[str, Any], above: str = "") -> dict[str, Any]:
-    return {
-        key: _without_later(value, f"{above}.{key}") if isinstance(value, dict) else value
-        for key, value in values.items()
-        if not any(f"{above}.{key}".endswith(f".{end}") and value == then for end, then in LATER.items())
-    }
+def described_groups(config: RunConfig, but: Decides = NOTHING) -> dict[str, Any]:
+    """All settings as `described`, without the groups that decide nothing, or nothing but `but`.
+
+    For what is made of a whole configuration: a row of an ablation, a sweep.
+    """
+    fields = RunConfig.model_fields
+    kept = {name for name in fields if (group := group_of(fields[name])) is None or _decided_by(group) & ~but}
+    return {name: value for name, value in described(config).items() if name in kept}
 
 
-def fingerprint(values: BaseModel | Mapping[str, Any]) -> str:
+def fingerprint(values: Settings | Mapping[str, Any]) -> str:
     """12 hexadecimal digits of the SHA-256 of settings, or of any JSON mapping, whatever their order."""
-    plain = described(values) if isinstance(values, BaseModel) else values
+    plain = described(values) if isinstance(values, Settings) else values
     text = json.dumps(plain, sort_keys=True, separators=(",", ":"), allow_nan=False)
     return hashlib.sha256(text.encode()).hexdigest()[:FINGERPRINT_DIGITS]
+
+
+def _marked(group: type[Settings], values: Mapping[str, Any], decides: Decides | None) -> dict[str, Any]:
+    """Those of a group's JSON values that `described` keeps; groups of which nothing is left go too."""
+    found: dict[str, Any] = {}
+    for name, field in group.model_fields.items():
+        value, mark, below = values[name], mark_of(field), group_of(field)
+        if below is not None:
+            value = _marked(below, value, decides)
+            before = _marked(below, mark.before, decides) if mark is not None else {}
+            if value in ({}, before):
+                continue
+        else:
+            assert mark is not None, f"{group.__name__}.{name} bears no mark: see hgg.settings.setting"
+            decided = decides is None or mark.decides & decides
+            if not decided or (mark.since and value == mark.before):
+                continue
+        found[name] = value
+    return found
+
+
+def _decided_by(group: type[Settings]) -> Decides:
+    """What a group's settings decide together."""
+    decided = NOTHING
+    for field in group.model_fields.values():
+        mark, below = mark_of(field), group_of(field)
+        decided |= _decided_by(below) if below is not None else mark.decides if mark is not None else NOTHING
+    return decided

@@ -13,7 +13,7 @@ import yaml
 from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from hgg.config import Settings
+from hgg.settings import Settings
 from pipeline.base.errors import UserError
 from pipeline.settings.config import RunConfig
 from pipeline.settings.keys import flat

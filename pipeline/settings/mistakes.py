@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 from pydantic import ValidationError
 from pydantic.fields import FieldInfo
 
-from hgg.config import Settings
+from hgg.settings import Settings, group_of
 from pipeline.base.s3 import SCHEME
 from pipeline.settings.config import RunConfig
 from pipeline.settings.keys import flat
@@ -43,7 +43,7 @@ def _sort_out(
             mistakes += [
                 Mistake(each, f"{each} is not a setting: {_suggestion(each)}") for each in flat({key: value})
             ]
-        elif (below := _group_of(field)) is None:
+        elif (below := group_of(field)) is None:
             known[name] = value
             if problem := _misfit(field, value):
                 mistakes.append(Mistake(key, f"{key}={value}: {problem}"))
@@ -135,10 +135,5 @@ def _names(group: type[Settings], prefix: str = "") -> Iterator[str]:
     """Dotted keys of all settings and groups."""
     for name, field in group.model_fields.items():
         yield prefix + name
-        if (below := _group_of(field)) is not None:
+        if (below := group_of(field)) is not None:
             yield from _names(below, f"{prefix}{name}.")
-
-
-def _group_of(field: FieldInfo) -> type[Settings] | None:
-    kind = field.annotation
-    return kind if isinstance(kind, type) and issubclass(kind, Settings) else None

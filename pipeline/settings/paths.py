@@ -4,7 +4,7 @@ import os
 from pathlib import Path
 from typing import Any, TypeVar
 
-from hgg.config import Settings
+from hgg.settings import Settings
 from pipeline.base.s3 import as_path, in_store
 
 ROOT_VARIABLE = "HGG_ROOT"

@@ -2,9 +2,9 @@
 
 from math import isfinite
 
-from pydantic import Field, model_validator
+from pydantic import model_validator
 
-from hgg.config import Settings
+from hgg.settings import NOTHING, Decides, Settings, setting
 
 Range = tuple[float, float]
 
@@ -12,30 +12,30 @@ Range = tuple[float, float]
 class PaperConfig(Settings):
     """What the paper reports for a row on COCO val2017, in percent; empty where we could not find it."""
 
-    AP: float | None = None
+    AP: float | None = setting(None, NOTHING)
     """Average precision."""
-    AP50: float | None = None
+    AP50: float | None = setting(None, NOTHING)
     """Average precision at an OKS of 0.5."""
-    AP75: float | None = None
+    AP75: float | None = setting(None, NOTHING)
     """Average precision at an OKS of 0.75."""
-    AR: float | None = None
+    AR: float | None = setting(None, NOTHING)
     """Average recall."""
-    AR50: float | None = None
+    AR50: float | None = setting(None, NOTHING)
     """Average recall at an OKS of 0.5."""
-    AR75: float | None = None
+    AR75: float | None = setting(None, NOTHING)
     """Average recall at an OKS of 0.75."""
 
 
 class AblationConfig(Settings):
     """Row of Table 2 or graph of Fig. 4a."""
 
-    row: str = Field("", pattern=r"^[a-z0-9_]*$")
+    row: str = setting("", NOTHING, pattern=r"^[a-z0-9_]*$")
     """Name of the row in `jobs/ablate.py --rows`; empty where a configuration is none."""
-    title: str = ""
+    title: str = setting("", NOTHING)
     """What the row means."""
-    model_of: str = ""
+    model_of: str = setting("", NOTHING)
     """Row whose trained model this row evaluates in another way; empty trains one of its own."""
-    draws: int = Field(1, ge=1)
+    draws: int = setting(1, NOTHING, ge=1)
     """Evaluations of each model, by `evaluate.seed`; more than 1 where grouping is random."""
     paper: PaperConfig = PaperConfig()
 
@@ -43,31 +43,31 @@ class AblationConfig(Settings):
 class TuneConfig(Settings):
     """Search for the weights of the losses, the learning rates and the cut."""
 
-    trials: int = Field(20, ge=1)
+    trials: int = setting(20, Decides.SEARCH, ge=1)
     """Trials, those with the paper's weights and with the configuration's own among them."""
-    concurrent: int = Field(0, ge=0)
+    concurrent: int = setting(0, Decides.SEARCH, ge=0)
     """Trials at a time; 0 is as many as the cluster has room for."""
-    held_out: float = Field(0.1, gt=0.0, lt=1.0)
+    held_out: float = setting(0.1, Decides.SEARCH, gt=0.0, lt=1.0)
     """Share of the training images that trials are scored on and not trained on (see train.held_out)."""
-    reduction: float = Field(3.0, gt=1.0)
+    reduction: float = setting(3.0, Decides.SEARCH, gt=1.0)
     """ASHA: one trial in so many goes on after joint.validate_every steps, and after so many times more."""
-    seeds: int = Field(3, ge=0)
+    seeds: int = setting(3, Decides.SEARCH, ge=0)
     """Trainings, with seeds that no trial had, of the best values and of the paper's weights; 0 is none."""
-    seed: int = Field(0, ge=0)
+    seed: int = setting(0, Decides.SEARCH, ge=0)
     """Seed of the search."""
-    push: Range = (1e-4, 1.0)
+    push: Range = setting((1e-4, 1.0), Decides.SEARCH)
     """loss.push, as all others but the cut on a logarithmic scale."""
-    pull: Range = (1e-4, 1.0)
+    pull: Range = setting((1e-4, 1.0), Decides.SEARCH)
     """loss.pull."""
-    edge: Range = (1e-6, 1.0)
+    edge: Range = setting((1e-6, 1.0), Decides.SEARCH)
     """loss.edge."""
-    macro: Range = (1e-6, 1.0)
+    macro: Range = setting((1e-6, 1.0), Decides.SEARCH)
     """loss.macro."""
-    lr: Range = (1e-5, 1e-2)
+    lr: Range = setting((1e-5, 1e-2), Decides.SEARCH)
     """joint.lr."""
-    grouping_lr: Range = (1e-5, 1e-2)
+    grouping_lr: Range = setting((1e-5, 1e-2), Decides.SEARCH)
     """joint.grouping_lr."""
-    cut: Range = (0.3, 0.7)
+    cut: Range = setting((0.3, 0.7), Decides.SEARCH)
     """grouping.cut."""
 
     @model_validator(mode="after")

@@ -19,10 +19,12 @@ from typing import Any
 import cv2
 import numpy as np
 
+from hgg.settings import Decides
 from hgg.skeleton import JOINTS, LIMBS
 from pipeline.base.errors import UserError
 from pipeline.base.files import atomic_path, write_json
 from pipeline.settings.config import SyntheticConfig
+from pipeline.settings.fingerprint import described
 from pipeline.synthetic.scenes import draw_scene
 
 log = logging.getLogger(__name__)
@@ -61,7 +63,7 @@ def make_dataset(
 
 def _claim(root: Path, train: str, val: str, settings: SyntheticConfig) -> None:
     """Write the marker into a new or empty folder, or compare with the one that is there."""
-    wanted = {"drawing": DRAWING, "train": train, "val": val, **settings.model_dump(mode="json")}
+    wanted = {"drawing": DRAWING, "train": train, "val": val, **described(settings, Decides.PICTURES)}
     marker = root / MARKER
     if not marker.exists():
         if root.exists() and (not root.is_dir() or any(root.iterdir())):

@@ -6,6 +6,7 @@ from typing import Any, Literal, NamedTuple
 
 import torch
 
+from hgg.settings import Decides
 from pipeline.base.errors import UserError
 from pipeline.base.files import sha256_file, write_json
 from pipeline.data.formats import annotation_file
@@ -22,19 +23,6 @@ from pipeline.tracking.registry import local_model
 
 StageName = Literal["pretrain", "joint"]
 
-# Settings that decide how a run is watched or placed, not what comes out of it.
-STAGE_KEEPING = {"log_every", "validate_every", "checkpoint_every"}
-TRAIN_KEEPING = {
-    "num_workers",
-    "use_gpu",
-    "cpus_per_worker",
-    "loader_workers",
-    "max_failures",
-    "validation_images",
-    "keep_checkpoints",
-    "pretrained",
-}
-PRETRAIN_LOSSES = {"heatmap", "push", "pull", "heatmap_foreground_weight"}
 MARKER = "run.json"
 EARLIER = "earlier"
 # What a run writes into its stage's folder, beside its checkpoints, which are kept by run.
@@ -156,13 +144,13 @@ def finished_results(run: StageRun) -> dict[str, Any] | None:
 
 def _identity(run: StageRun, data: str) -> dict[str, Any]:
     """Everything that the trained weights depend on."""
-    config, joint = run.config, run.stage == "joint"
+    config, decides = run.config, Decides.JOINT if run.stage == "joint" else Decides.PRETRAIN
     return {
         "stage": run.stage,
-        "model": described(config.model if joint else config.network),
-        "loss": config.loss.model_dump(mode="json", include=None if joint else PRETRAIN_LOSSES),
-        "settings": run.settings.model_dump(mode="json", exclude=STAGE_KEEPING),
-        "train": described(config.train, TRAIN_KEEPING),
+        "model": described(config.model if run.stage == "joint" else config.network, decides),
+        "loss": described(config.loss, decides),
+        "settings": described(run.settings, decides),
+        "train": described(config.train, decides),
         "data": data,
         "pretrained": sha256_file(run.pretrained) if run.pretrained else None,
     }

@@ -126,7 +126,7 @@ def _of_configurations() -> dict[str, dict[str, Any]]:
 
 
 def _of_configuration(config: RunConfig) -> dict[str, Any]:
-    _lay_out(config)
+    lay_out(config)
     joint = plan_stage(config, "joint")
     claim_folder(joint)
     records = stage_folder(config.run_root, "records", config.data.val_split)
@@ -144,7 +144,7 @@ def _of_configuration(config: RunConfig) -> dict[str, Any]:
     }
 
 
-def _lay_out(config: RunConfig) -> None:
+def lay_out(config: RunConfig) -> None:
     """What must be there for a run to get its name: data of a fixed fingerprint, a pretrained network."""
     data = config.data
     made = {"input_size": config.network.input_size, "joints": config.joints.count}
@@ -163,7 +163,7 @@ def _lay_out(config: RunConfig) -> None:
 def _of_ablation() -> dict[str, list[str]]:
     """Each row over conf/small.yaml: what its results are known by, and where two seeds' trials are."""
     known, base = find_rows(), [REPOSITORY / "conf" / "small.yaml"]
-    _lay_out(load_config(base))
+    lay_out(load_config(base))
     found = {}
     for name in known:
         row = read_row(name, known, base, ())

@@ -10,12 +10,13 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from hgg.settings import Decides
 from pipeline.base.errors import UserError
 from pipeline.base.files import sha256_file
 from pipeline.base.provenance import REPOSITORY
 from pipeline.data.shards import data_fingerprint
 from pipeline.settings.config import RunConfig
-from pipeline.settings.fingerprint import described, fingerprint
+from pipeline.settings.fingerprint import described_groups, fingerprint
 from pipeline.settings.load import load_config
 from pipeline.training.stage import plan_stage
 
@@ -109,8 +110,8 @@ def read_row(name: str, known: Mapping[str, Path], files: Sequence[Path], overri
     training = _with(training, train={"validation_images": 0})
     run = plan_stage(training, "joint")
     parts = {
-        "config": described(config, {"tracking", "ablation"}),
-        "training": described(training, {"tracking", "ablation", "evaluate", "inference"}),
+        "config": described_groups(config),
+        "training": described_groups(training, but=Decides.EVALUATION),
         "data": data_fingerprint(run.samples),
         "pretrained": sha256_file(run.pretrained) if run.pretrained else None,
     }

@@ -5,10 +5,11 @@ from collections.abc import Mapping
 from typing import Any
 
 from hgg.config import LossConfig
+from hgg.settings import Decides
 from pipeline.base.errors import UserError
 from pipeline.data.shards import records_manifest, stage_folder
 from pipeline.settings.config import RunConfig
-from pipeline.settings.fingerprint import described, fingerprint
+from pipeline.settings.fingerprint import described_groups, fingerprint
 from pipeline.training.stage import StageRun, plan_stage
 
 FOLDER = "tune"  # under the run root
@@ -86,7 +87,7 @@ def with_point(base: RunConfig, point: Mapping[str, float]) -> RunConfig:
 def sweep_name(base: RunConfig) -> str:
     """Fingerprint of everything that a sweep depends on: the same name is the same sweep."""
     run = plan_stage(base, "joint")
-    settings = described(base, {"tracking", "ablation", "evaluate", "inference", "synthetic"})
+    settings = described_groups(base, but=Decides.EVALUATION | Decides.PICTURES)
     return fingerprint({"settings": settings, "data": run.data})
 
 
