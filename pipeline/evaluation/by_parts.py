@@ -14,12 +14,11 @@ from hgg.predictor import Predictor
 from pipeline.base.progress import Progress
 from pipeline.data.pictures import decode_picture
 from pipeline.data.shards import read_records
-from pipeline.evaluation.evaluate import Evaluation, check_records, sum_up
-from pipeline.evaluation.found import Found, portions, read_found
+from pipeline.evaluation.evaluate import Evaluation, scope_of, sum_up
+from pipeline.evaluation.found import Found, read_found
 from pipeline.evaluation.gallery import Gallery
 from pipeline.evaluation.parts import Plan, find_part, part_file
 from pipeline.evaluation.people import GROUPINGS, people_of
-from pipeline.metrics.ap import load_truth
 
 log = logging.getLogger(__name__)
 
@@ -37,12 +36,11 @@ def evaluate_by_parts(plan: Plan, predictor: Predictor, annotations: Path) -> Ev
             small.
     """
     config = plan.config
-    truth = load_truth(annotations, config.skeleton)
-    wanted = portions(plan.records, config.evaluate.images)
-    todo = [portion for portion in wanted if not part_file(plan, portion).exists()]
-    if len(todo) < len(wanted):
-        done = len(wanted) - len(todo)
-        log.info("evaluate: going on: %d of %d shards are done", done, len(wanted))
+    scope = scope_of(plan.records, annotations, config.skeleton, config.evaluate.images)
+    todo = [portion for portion in scope.portions if not part_file(plan, portion).exists()]
+    if len(todo) < len(scope.portions):
+        done = len(scope.portions) - len(todo)
+        log.info("evaluate: going on: %d of %d shards are done", done, len(scope.portions))
     progress = Progress("evaluate", sum(portion.images for portion in todo))
     if config.evaluate.num_workers and todo:
         # Imported here so that evaluating in this process needs no Ray.
@@ -53,11 +51,9 @@ def evaluate_by_parts(plan: Plan, predictor: Predictor, annotations: Path) -> Ev
         for portion in todo:
             find_part(plan, predictor, portion, progress)
     found = Found()
-    for portion in wanted:
+    for portion in scope.portions:
         found.add(read_found(part_file(plan, portion)))
-    check_records(found.image_ids, truth, plan.records, annotations)
-    missing = min(config.evaluate.images or len(truth.imgs), len(truth.imgs)) - len(found.image_ids)
-    return sum_up(found, truth, config.skeleton, missing, progress)
+    return sum_up(found, scope, progress)
 
 
 def gallery_of(plan: Plan, predictor: Predictor, found: Evaluation) -> Gallery:

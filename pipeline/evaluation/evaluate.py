@@ -19,7 +19,7 @@ from hgg.predictor import Predictor
 from hgg.skeleton import SkeletonName
 from pipeline.base.errors import UserError
 from pipeline.base.progress import Progress
-from pipeline.evaluation.found import Found, portions
+from pipeline.evaluation.found import Found, Portion, portions
 from pipeline.evaluation.gallery import Gallery
 from pipeline.evaluation.people import GROUPINGS, Grouping, find_people
 from pipeline.metrics.ap import load_truth, score
@@ -47,6 +47,20 @@ class Evaluation(NamedTuple):
     """Whose rules AP was computed by."""
     crowding: Mapping[int, float] = MappingProxyType({})
     """How much the labelled people overlap, by image id."""
+
+
+class Scope(NamedTuple):
+    """What an evaluation goes through, and the truth that it is scored by."""
+
+    records: Path
+    annotations: Path
+    skeleton: SkeletonName
+    """Whose rules AP is computed by."""
+    truth: COCO
+    portions: list[Portion]
+    """Of the records, in order."""
+    expected: int | None
+    """Images that the annotations promise; None where only some shards are looked at."""
 
 
 def evaluate_model(
@@ -78,47 +92,74 @@ def evaluate_model(
     Raises:
         UserError: no finished records in the folder, no annotation file, or records of other images.
     """
-    truth = load_truth(annotations, model.config.skeleton)
-    wanted = portions(records, limit, shards)
+    scope = scope_of(records, annotations, model.config.skeleton, limit, shards)
     predictor = Predictor(model, inference=inference)
-    progress = Progress("evaluate", sum(portion.images for portion in wanted))
+    progress = Progress("evaluate", sum(portion.images for portion in scope.portions))
     found = Found()
-    for portion in wanted:
+    for portion in scope.portions:
         part = find_people(predictor, records, portion, batch_size, groupings, gallery, progress)
         found.add(part)
-    check_records(found.image_ids, truth, records, annotations)
-    missing = min(limit or len(truth.imgs), len(truth.imgs)) - len(found.image_ids) if shards is None else 0
-    return sum_up(found, truth, model.config.skeleton, missing, progress)
+    return sum_up(found, scope, progress)
 
 
-def sum_up(found: Found, truth: COCO, skeleton: SkeletonName, missing: int, progress: Progress) -> Evaluation:
+def scope_of(
+    records: Path, annotations: Path, skeleton: SkeletonName, limit: int = 0, shards: range | None = None
+) -> Scope:
+    """What an evaluation goes through, before anything is looked at.
+
+    Args:
+        records: folder of the split's records.
+        annotations: the split's annotation file.
+        skeleton: whose rules AP is computed by.
+        limit: only so many images, the first of the records; 0 is all.
+        shards: only these of the records; None is all.
+
+    Raises `UserError` where there are no finished records, or no annotation file.
+    """
+    truth = load_truth(annotations, skeleton)
+    known = len(truth.imgs)
+    expected = min(limit or known, known) if shards is None else None
+    return Scope(records, annotations, skeleton, truth, portions(records, limit, shards), expected)
+
+
+def sum_up(found: Found, scope: Scope, progress: Progress) -> Evaluation:
     """AP of everything that was found.
 
     Args:
         found: of all images.
-        truth: their ground truth.
-        skeleton: whose rules AP is computed by.
-        missing: images of the annotations that are not in the records.
+        scope: of the evaluation.
         progress: of the images that were looked at since the start.
+
+    Raises `UserError` where the records hold an image that the annotation file does not know.
     """
+    _check_records(found.image_ids, scope)
     seconds, images = progress.seconds, found.image_ids
     counts = {
         "images": len(images),
-        "images_missing": missing,
+        "images_missing": 0 if scope.expected is None else scope.expected - len(images),
         "people": found.people,
         "candidates": found.candidates,
         "seconds": round(seconds, 3),
         "images_per_second": round(progress.done / seconds, 3),
     }
-    ap = {grouping: score(truth, rows, skeleton, images) for grouping, rows in found.rows.items()}
-    return Evaluation(ap, found.rows, counts, images, truth, found.fates, skeleton, found.crowding)
+    ap = {grouping: score(scope.truth, rows, scope.skeleton, images) for grouping, rows in found.rows.items()}
+    return Evaluation(
+        ap=ap,
+        detections=found.rows,
+        counts=counts,
+        image_ids=images,
+        truth=scope.truth,
+        fates=found.fates,
+        skeleton=scope.skeleton,
+        crowding=found.crowding,
+    )
 
 
-def check_records(image_ids: Sequence[int], truth: COCO, folder: Path, annotations: Path) -> None:
+def _check_records(image_ids: Sequence[int], scope: Scope) -> None:
     """Raise `UserError` where records hold an image that the annotation file does not know."""
     for image_id in image_ids:
-        if image_id not in truth.imgs:
+        if image_id not in scope.truth.imgs:
             raise UserError(
-                f"{folder} holds image {image_id}, which is not in {annotations}: run "
+                f"{scope.records} holds image {image_id}, which is not in {scope.annotations}: run "
                 "jobs/preprocess.py with this configuration"
             )
