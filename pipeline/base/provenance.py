@@ -6,6 +6,7 @@ import platform
 import shlex
 import subprocess
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,10 @@ from pipeline.base.files import write_json
 REPOSITORY = Path(__file__).resolve().parent.parent.parent
 VERSIONS_OF = ("torch", "ray", "mlflow")
 GIT_SECONDS = 20
+
+
+Origin = Mapping[str, str]
+"""Where a result comes from, as `provenance` says it; plain enough to be handed to a task."""
 
 
 def write_results(folder: Path, results: dict[str, Any]) -> None:

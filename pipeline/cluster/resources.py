@@ -1,13 +1,17 @@
-"""What a worker takes of a Ray cluster, how many it has room for, and where Ray keeps its files."""
+"""What a worker takes of a Ray cluster, as many of them as it has room for, and where Ray keeps its files."""
 
 import logging
+import math
 import os
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from pipeline.base.errors import UserError
 from pipeline.base.s3 import SCHEME, file_system, in_store
 from pipeline.settings.config import TrainConfig
+
+Item = TypeVar("Item")
 
 log = logging.getLogger(__name__)
 
@@ -15,6 +19,18 @@ log = logging.getLogger(__name__)
 def cluster_grows() -> bool:
     """Whether the cluster starts machines for what is asked of it; cluster.yaml sets HGG_AUTOSCALED=1."""
     return os.environ.get("HGG_AUTOSCALED") == "1"
+
+
+def cpus_needed(options: TrainConfig) -> int:
+    """CPUs that a job's workers must have at once; a job that trains in its own process is one worker."""
+    return math.ceil(max(1, options.num_workers) * options.cpus_per_worker)
+
+
+def limit_threads(options: TrainConfig) -> None:
+    """Have torch use as many threads in this process as a worker has CPUs."""
+    import torch
+
+    torch.set_num_threads(max(1, int(options.cpus_per_worker)))
 
 
 def worker_resources(options: TrainConfig) -> dict[str, float]:
@@ -49,6 +65,38 @@ def room_for(options: TrainConfig, setting: str = "train.num_workers") -> int:
             f"{found}: use fewer workers or a larger cluster"
         )
     return room
+
+
+def in_tasks(
+    work: Callable[..., None],
+    items: Sequence[Item],
+    options: TrainConfig,
+    *arguments: Any,
+    seconds: float | None = None,
+) -> Iterator[tuple[list[Item], list[Item]]]:
+    """Run `work(item, *arguments)` for each item in a task of Ray, as many at once as there is room for.
+
+    Args:
+        work: trains, in its process or by Ray Train.
+        items: in the order in which they are begun.
+        options: what each takes.
+        arguments: the same for all.
+        seconds: after which it yields although nothing is done; None waits.
+
+    Yields the items that are done now, and those that run. What an item's work raises is raised here.
+    """
+    import ray
+
+    room = room_for(options)
+    task = ray.remote(work).options(**task_options(options))
+    waiting, running = [*items], {}
+    while waiting or running:
+        while waiting and len(running) < room:
+            item = waiting.pop(0)
+            running[task.remote(item, *arguments)] = item
+        done, _ = ray.wait([*running], timeout=seconds)
+        ray.get(done)
+        yield [running.pop(reference) for reference in done], [*running.values()]
 
 
 def task_options(options: TrainConfig) -> dict[str, float]:

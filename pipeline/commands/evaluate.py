@@ -9,23 +9,25 @@ from hgg.predictor import Predictor
 from pipeline.base.errors import UserError
 from pipeline.base.files import sha256_file, write_text
 from pipeline.base.memory import keep_freed_memory
-from pipeline.base.provenance import provenance, write_results
+from pipeline.base.provenance import Origin, write_results
 from pipeline.data.formats import annotation_file
 from pipeline.data.pictures import decode_picture
 from pipeline.data.shards import data_fingerprint, read_records, stage_folder
 from pipeline.evaluation.by_parts import evaluate_by_parts, gallery_of
-from pipeline.evaluation.diagnosis import diagnose, diagnosis_rows, diagnosis_table, sum_fates
+from pipeline.evaluation.diagnosis import Part, diagnose, diagnosis_rows, diagnosis_table, sum_fates
 from pipeline.evaluation.evaluate import Evaluation
-from pipeline.evaluation.parts import load_predictor, plan_evaluation, remove_parts
+from pipeline.evaluation.parts import Plan, load_predictor, plan_evaluation, remove_parts
 from pipeline.evaluation.runtime import draw_runtime, measure_runtime, runtime_table
 from pipeline.evaluation.trained import model_file
 from pipeline.metrics.ap import ap_table
 from pipeline.metrics.detections import write_detections
-from pipeline.metrics.fates import fate_table
+from pipeline.metrics.fates import Fates, fate_table
 from pipeline.settings.config import RunConfig
 from pipeline.settings.fingerprint import fingerprint
 from pipeline.settings.load import print_config
 from pipeline.tracking.run import Tracked, track
+
+SummedFates = Mapping[str, Mapping[str, Fates]]
 
 FATES = (
     "What became of the labelled keypoints. Missing: no candidate. Right: with its person's others. Split: "
@@ -35,7 +37,12 @@ FATES = (
 
 
 def run_evaluation(
-    config: RunConfig, *, tags: Mapping[str, str] | None = None, extra: Mapping[str, Any] | None = None
+    config: RunConfig,
+    *,
+    tags: Mapping[str, str] | None = None,
+    extra: Mapping[str, Any] | None = None,
+    resume: bool = False,
+    origin: Origin | None = None,
 ) -> dict[str, Any]:
     """Evaluate the validation split and return what `results.json` holds.
 
@@ -47,55 +54,36 @@ def run_evaluation(
 
     Args:
         config: settings.
-        tags: of the MLflow run, beside those that every evaluation has. Where there are some, an MLflow run
-            that a killed process left in the folder is continued.
+        tags: of the MLflow run, beside those that every evaluation has.
         extra: entries of `results.json` beside those that every evaluation has.
+        resume: continue the MLflow run that a killed process left in the folder.
+        origin: command, commit and versions that results name; by default this process's.
 
     Raises:
         UserError: records, annotations or the model are missing or do not fit.
     """
     keep_freed_memory()
-    split, folder = config.data.val_split, config.outputs / "evaluate"
-    checkpoint = model_file(config)
-    annotations = annotation_file(config.data, split)
-    if not annotations.is_file():
-        raise UserError(f"{annotations}: no such file: correct data.root, data.format or data.val_split")
-    records = stage_folder(config.run_root, "records", split)
-    origin = {
-        "configuration": fingerprint(config),
-        "data": data_fingerprint(records),
-        "split": split,
-        "model": str(checkpoint),
-        "model_sha256": sha256_file(checkpoint),
-    }
-    plan = plan_evaluation(config, checkpoint, origin["model_sha256"], records)
+    folder, checkpoint, annotations = config.outputs / "evaluate", model_file(config), _annotations(config)
+    plan, about = _plan(config, checkpoint)
     predictor = load_predictor(plan)
-    with track(config, "evaluate", folder, origin | dict(tags or {}), resume=bool(tags)) as tracked:
+    tags = about | dict(tags or {})
+    with track(config, "evaluate", folder, tags, resume=resume, origin=origin) as tracked:
         found = evaluate_by_parts(plan, predictor, annotations)
-        write_text(folder / "config.yaml", print_config(config))
-        for grouping, rows in found.detections.items():
-            write_detections(folder / f"detections_{grouping}.json", rows)
         parts, fates = diagnose(found), sum_fates(found)
-        write_text(folder / "diagnosis.md", f"{diagnosis_table(parts)}\n{FATES}\n\n{fate_table(fates)}")
         gallery_of(plan, predictor, found).draw(folder / "pictures")
-        runtime = _runtime(predictor, records, config, folder)
+        runtime = _runtime(predictor, plan.records, config, folder)
+        _write(folder, config, found, parts, fates)
         results = {
-            "ap": found.ap,
-            "counts": found.counts,
-            "diagnosis": diagnosis_rows(parts),
-            "fates": {
-                grouping: {part: counted._asdict() for part, counted in of_grouping.items()}
-                for grouping, of_grouping in fates.items()
-            },
+            **_figures(found, parts, fates),
             "runtime": runtime,
-            **origin,
+            **about,
             **(extra or {}),
             "mlflow_run": tracked.run_id,
-            **provenance(),
+            **tracked.origin,
         }
         write_results(folder, results)
         remove_parts(plan)
-        _keep(found, runtime, tracked, config)
+        _keep(found, runtime, tracked, folder)
     return results
 
 
@@ -105,6 +93,48 @@ def shown(results: Mapping[str, Any], *, runtime: bool = True) -> str:
     if runtime and results["runtime"]:
         tables.append(runtime_table(results["runtime"]))
     return "\n\n".join(tables)
+
+
+def _annotations(config: RunConfig) -> Path:
+    """The annotation file that AP is computed from."""
+    path = annotation_file(config.data, config.data.val_split)
+    if not path.is_file():
+        raise UserError(f"{path}: no such file: correct data.root, data.format or data.val_split")
+    return path
+
+
+def _plan(config: RunConfig, checkpoint: Path) -> tuple[Plan, dict[str, str]]:
+    """The evaluation as a piece of work, and what it is of: settings, data and model."""
+    records = stage_folder(config.run_root, "records", config.data.val_split)
+    about = {
+        "configuration": fingerprint(config),
+        "data": data_fingerprint(records),
+        "split": config.data.val_split,
+        "model": str(checkpoint),
+        "model_sha256": sha256_file(checkpoint),
+    }
+    return plan_evaluation(config, checkpoint, about["model_sha256"], records), about
+
+
+def _figures(found: Evaluation, parts: list[Part], fates: SummedFates) -> dict[str, Any]:
+    """What was found, as `results.json` holds it."""
+    return {
+        "ap": found.ap,
+        "counts": found.counts,
+        "diagnosis": diagnosis_rows(parts),
+        "fates": {
+            grouping: {part: counted._asdict() for part, counted in of_grouping.items()}
+            for grouping, of_grouping in fates.items()
+        },
+    }
+
+
+def _write(folder: Path, config: RunConfig, found: Evaluation, parts: list[Part], fates: SummedFates) -> None:
+    """Settings, result files and diagnosis.md."""
+    write_text(folder / "config.yaml", print_config(config))
+    for grouping, rows in found.detections.items():
+        write_detections(folder / f"detections_{grouping}.json", rows)
+    write_text(folder / "diagnosis.md", f"{diagnosis_table(parts)}\n{FATES}\n\n{fate_table(fates)}")
 
 
 def _runtime(predictor: Predictor, records: Path, config: RunConfig, folder: Path) -> dict[str, Any]:
@@ -119,11 +149,10 @@ def _runtime(predictor: Predictor, records: Path, config: RunConfig, folder: Pat
     return runtime
 
 
-def _keep(found: Evaluation, runtime: Mapping[str, Any], tracked: Tracked, config: RunConfig) -> None:
+def _keep(found: Evaluation, runtime: Mapping[str, Any], tracked: Tracked, folder: Path) -> None:
     """Figures and files into the tracker: `hgg/AP` and so on."""
     figures = {f"{grouping}/{name}": value for grouping, ap in found.ap.items() for name, value in ap.items()}
     tracked.metrics(figures | found.counts)
-    folder = config.outputs / "evaluate"
     written = [folder / name for name in ("config.yaml", "results.json", "diagnosis.md")]
     for path in [*written, *sorted(folder.glob("detections_*.json"))]:
         tracked.artifact(path)

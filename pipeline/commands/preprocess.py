@@ -3,7 +3,7 @@
 from typing import Any
 
 from pipeline.base.files import write_text
-from pipeline.base.provenance import provenance, write_results
+from pipeline.base.provenance import write_results
 from pipeline.commands.start import check_start
 from pipeline.data.preprocess import preprocess
 from pipeline.data.rejects import REJECTED
@@ -29,7 +29,7 @@ def run_preprocess(config: RunConfig) -> dict[str, Any]:
     splits = results["splits"]
     samples = {f"data/{split}": stages["samples"]["fingerprint"] for split, stages in splits.items()}
     with track(config, "preprocess", folder, {"configuration": fingerprint(config), **samples}) as tracked:
-        results = {**provenance(), **results, "mlflow_run": tracked.run_id}
+        results = {**tracked.origin, **results, "mlflow_run": tracked.run_id}
         write_results(folder, results)
         tracked.metrics(_figures(splits))
         for name in ("config.yaml", "results.json"):

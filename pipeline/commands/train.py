@@ -6,7 +6,7 @@ from typing import Any
 
 from pipeline.base.files import write_text
 from pipeline.base.memory import peak_mib
-from pipeline.base.provenance import provenance, write_results
+from pipeline.base.provenance import Origin, write_results
 from pipeline.commands.relay import Relay, relaying
 from pipeline.commands.start import check_start
 from pipeline.settings.config import RunConfig
@@ -21,8 +21,13 @@ KEPT_IN_MLFLOW = ("config.yaml", "metrics.csv", "curves.png", "train.log", "pict
 log = logging.getLogger(__name__)
 
 
-def run_stage(config: RunConfig, stage: StageName) -> dict[str, Any]:
+def run_stage(config: RunConfig, stage: StageName, origin: Origin | None = None) -> dict[str, Any]:
     """Train a stage and return what `results.json` holds; a finished run is not trained again.
+
+    Args:
+        config: settings.
+        stage: pretrain or joint.
+        origin: command, commit and versions that results name; by default this process's.
 
     Raises:
         UserError: something that the stage needs is missing or does not fit.
@@ -34,11 +39,11 @@ def run_stage(config: RunConfig, stage: StageName) -> dict[str, Any]:
     results = finished_results(run)
     if results is not None:
         log.info("%s: finished already, at step %d of %d", run.name, results["steps"], run.settings.steps)
-        return results if results["mlflow_model"] else _send_again(run, results)
+        return results if results["mlflow_model"] else _send_again(run, results, origin)
     write_text(run.folder / "config.yaml", print_config(config))
     on_ray = config.train.num_workers > 0
     with ExitStack() as stack:
-        tracked = stack.enter_context(_tracked(run))
+        tracked = stack.enter_context(_tracked(run, origin))
         stack.callback(_keep, run, tracked)
         with relaying(run.folder, tracked, show=on_ray):
             figures = train_stage(run)
@@ -51,15 +56,15 @@ def run_stage(config: RunConfig, stage: StageName) -> dict[str, Any]:
     return results
 
 
-def _tracked(run: StageRun) -> AbstractContextManager[Tracked]:
+def _tracked(run: StageRun, origin: Origin | None) -> AbstractContextManager[Tracked]:
     """The stage's MLflow run, continued where there is one."""
     tags = {"configuration": run.name, "data": run.data}
-    return track(run.config, run.stage, run.folder, tags, resume=True)
+    return track(run.config, run.stage, run.folder, tags, resume=True, origin=origin)
 
 
-def _send_again(run: StageRun, results: dict[str, Any]) -> dict[str, Any]:
+def _send_again(run: StageRun, results: dict[str, Any], origin: Origin | None) -> dict[str, Any]:
     """Send what a finished run could not: figures, files and the model."""
-    with _tracked(run) as tracked:
+    with _tracked(run, origin) as tracked:
         Relay(run.folder, tracked, show=False).poll()
         results = results | {
             "mlflow_run": tracked.run_id,
@@ -83,7 +88,7 @@ def _results(run: StageRun, tracked: Tracked, figures: dict[str, Any]) -> dict[s
         "latest": str(last),
         "mlflow_run": tracked.run_id,
         "mlflow_model": _send_model(run, tracked, figures),
-        **provenance(),
+        **tracked.origin,
     }
 
 

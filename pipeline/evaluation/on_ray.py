@@ -1,14 +1,11 @@
 """Evaluation by workers of Ray: each has the model and takes the next shard that nobody has."""
 
-import math
-
 import ray
-import torch
 from ray.util import ActorPool
 
 from pipeline.base.memory import keep_freed_memory
 from pipeline.base.progress import Progress
-from pipeline.cluster.resources import room_for, worker_resources
+from pipeline.cluster.resources import cpus_needed, limit_threads, room_for, worker_resources
 from pipeline.cluster.start import start_ray
 from pipeline.evaluation.found import Portion
 from pipeline.evaluation.parts import Plan, find_part, load_predictor
@@ -21,7 +18,7 @@ def find_on_ray(plan: Plan, portions: list[Portion], progress: Progress) -> None
     """
     workers = min(plan.config.evaluate.num_workers, len(portions))
     options = plan.config.train.model_copy(update={"num_workers": workers})
-    with start_ray(cpus=math.ceil(workers * options.cpus_per_worker)):
+    with start_ray(cpus=cpus_needed(options)):
         room_for(options, "evaluate.num_workers")
         resources = worker_resources(options)
         actor = ray.remote(_Worker).options(
@@ -38,7 +35,7 @@ class _Worker:
 
     def __init__(self, plan: Plan) -> None:
         keep_freed_memory()
-        torch.set_num_threads(max(1, int(plan.config.train.cpus_per_worker)))
+        limit_threads(plan.config.train)
         self.plan = plan
         self.predictor = load_predictor(plan)
 

@@ -20,7 +20,7 @@ import hgg
 from hgg.config import GroupingConfig
 from pipeline.base.errors import first_line
 from pipeline.base.files import write_json
-from pipeline.base.provenance import provenance
+from pipeline.base.provenance import Origin, provenance
 from pipeline.base.s3 import local_copy
 from pipeline.settings.config import RunConfig
 from pipeline.settings.keys import flat
@@ -46,6 +46,8 @@ class Tracked:
     client: "MlflowClient"
     uri: str
     run_id: str
+    origin: Origin
+    """Command, commit and versions, which results name too."""
 
     def metrics(self, values: Mapping[str, float | None], step: int = 0) -> None:
         """Log figures of a step; None is left out."""
@@ -104,7 +106,13 @@ class Tracked:
 
 @contextmanager
 def track(
-    config: RunConfig, job: str, folder: Path, tags: Mapping[str, str], *, resume: bool = False
+    config: RunConfig,
+    job: str,
+    folder: Path,
+    tags: Mapping[str, str],
+    *,
+    resume: bool = False,
+    origin: Origin | None = None,
 ) -> Iterator[Tracked]:
     """A run for the length of a `with` block, ended as finished or, where the block raises, as failed.
 
@@ -112,13 +120,14 @@ def track(
         config: its settings become parameters; `tracking` says where the run is kept.
         job: name of the job and of the run.
         folder: the job's outputs; the run's id is kept there.
-        tags: beside command, commit and versions, which every run has.
+        tags: beside those of its origin, which every run has.
         resume: continue the run whose id is in the folder, if there is one.
+        origin: command, commit and versions; by default this process's.
 
     Raises:
         UserError: no store answers at `tracking.uri`.
     """
-    tracked = _open(config, job, folder, {**provenance(), "job": job, **tags}, resume)
+    tracked = _open(config, job, folder, tags, resume, provenance() if origin is None else origin)
     status = "FAILED"
     try:
         tracked.parameters(flat(config.model_dump(mode="json")))
@@ -153,18 +162,21 @@ def served_needs(grouping: GroupingConfig) -> list[str]:
     return [f"{need}=={importlib.metadata.version(need)}" for need in needs]
 
 
-def _open(config: RunConfig, job: str, folder: Path, tags: dict[str, str], resume: bool) -> Tracked:
+def _open(
+    config: RunConfig, job: str, folder: Path, tags: Mapping[str, str], resume: bool, origin: Origin
+) -> Tracked:
     """A new run, or with `resume` the one that the folder knows."""
     client, experiment = connect(config)
     uri = store_uri(config)
     run_id = _known_run(client, uri, folder) if resume else None
     if run_id is None:
-        run_id = client.create_run(experiment, run_name=job, tags=tags).info.run_id
+        all_tags = {**origin, "job": job, **tags}
+        run_id = client.create_run(experiment, run_name=job, tags=all_tags).info.run_id
     else:
         client.update_run(run_id, status="RUNNING")
     write_json(folder / RUN_FILE, {"uri": uri, "run_id": run_id})
     log.info("MLflow run %s in %s", run_id, uri)
-    return Tracked(client, uri, run_id)
+    return Tracked(client, uri, run_id, origin)
 
 
 @contextmanager

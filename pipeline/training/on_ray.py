@@ -1,7 +1,6 @@
 """A training stage on Ray Train: DDP workers, checkpoints that Ray commits, restarts after failures."""
 
 import errno
-import math
 import os
 import tempfile
 from collections.abc import Sequence
@@ -9,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 import ray
-import torch
 from ray.train import Checkpoint, TrainingFailedError, WorkerGroupError
 from ray.train.torch import TorchConfig, get_device
 
@@ -20,7 +18,7 @@ from ray.train.v2.torch.torch_trainer import TorchTrainer
 
 from pipeline.base.errors import UserError
 from pipeline.base.s3 import in_store, stored
-from pipeline.cluster.resources import ray_storage, room_for, worker_resources
+from pipeline.cluster.resources import cpus_needed, limit_threads, ray_storage, room_for, worker_resources
 from pipeline.cluster.start import start_ray
 from pipeline.training.checkpoint import write_checkpoint
 from pipeline.training.loop import NotFiniteError, Training
@@ -78,7 +76,7 @@ def train_on_ray(run: StageRun, callbacks: Sequence[UserCallback] = ()) -> dict[
         RuntimeError: workers failed more than `train.max_failures` times.
     """
     options = run.config.train
-    with start_ray(cpus=math.ceil(options.num_workers * options.cpus_per_worker)):
+    with start_ray(cpus=cpus_needed(options)):
         room_for(options)
         trainer = TorchTrainer(
             _run_rank,
@@ -121,7 +119,7 @@ def train_on_ray(run: StageRun, callbacks: Sequence[UserCallback] = ()) -> dict[
 def _run_rank(settings: dict[str, Any]) -> dict[str, Any]:
     """One worker. What no restart would mend is returned, since Ray restarts after anything raised."""
     run: StageRun = settings["run"]
-    torch.set_num_threads(max(1, int(run.config.train.cpus_per_worker)))
+    limit_threads(run.config.train)
     try:
         return {"figures": run_worker(run, RayCheckpoints(run.folder), get_device())}
     except UserError as error:

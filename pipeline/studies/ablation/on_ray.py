@@ -1,8 +1,6 @@
 """Trainings of an ablation with their evaluations, as many at once as the Ray cluster has room for."""
 
 import logging
-import math
-import sys
 import time
 from collections.abc import Sequence
 from datetime import timedelta
@@ -10,10 +8,8 @@ from itertools import groupby
 from pathlib import Path
 from typing import NamedTuple
 
-import ray
-import torch
-
-from pipeline.cluster.resources import room_for, task_options
+from pipeline.base.provenance import Origin
+from pipeline.cluster.resources import cpus_needed, in_tasks, limit_threads, room_for
 from pipeline.cluster.start import start_ray
 from pipeline.commands.evaluate import run_evaluation
 from pipeline.commands.train import run_stage
@@ -56,34 +52,27 @@ def run_units(
     units: list[Unit], base: RunConfig, tracked: Tracked, folder: Path, shown: Sequence[Row]
 ) -> None:
     """Run units on Ray, as many at a time as there is room for; the first that fails ends the ablation."""
-    options = base.train
-    with start_ray(cpus=math.ceil(max(1, options.num_workers) * options.cpus_per_worker)):
-        room = room_for(options)
-        log.info("ablation: %d trainings to run, %d at a time", len(units), min(room, len(units)))
-        task = ray.remote(_run_unit).options(**task_options(options))
+    with start_ray(cpus=cpus_needed(base.train)):
+        at_once = min(room_for(base.train), len(units))
+        log.info("ablation: %d trainings to run, %d at a time", len(units), at_once)
         progress = _Progress(units)
-        waiting, running = [*units], {}
-        while waiting or running:
-            while waiting and len(running) < room:
-                unit = waiting.pop(0)
-                running[task.remote(unit, tracked.run_id, sys.argv)] = unit
-            done, _ = ray.wait([*running], timeout=LOOK_SECONDS)
-            for reference in done:
-                ray.get(reference)
-                progress.finished.append(running.pop(reference))
+        about = tracked.run_id, tracked.origin
+        for done, running in in_tasks(_run_unit, units, base.train, *about, seconds=LOOK_SECONDS):
+            progress.finished += done
+            if done:
                 write_tables(folder, shown, finished_trials(base.run_root))
-            progress.log([*running.values()])
+            progress.log(running)
 
 
-def _run_unit(unit: Unit, parent: str, command: list[str]) -> None:
+def _run_unit(unit: Unit, parent: str, origin: Origin) -> None:
     """Runs in a task of Ray: train, or go on, or find it done; then evaluate what is not evaluated yet."""
-    sys.argv[:] = command  # what results name as their command
-    torch.set_num_threads(max(1, int(unit.training.train.cpus_per_worker)))
-    trained = run_stage(unit.training, "joint")
+    limit_threads(unit.training.train)
+    trained = run_stage(unit.training, "joint", origin)
     training = {name: trained[name] for name in ("run", "steps", "seconds", "workers", "commit")}
     for trial in unit.trials:
         tags = {"mlflow.parentRunId": parent} | {f"ablation.{k}": str(v) for k, v in trial.key.items()}
-        run_evaluation(trial.evaluation, tags=tags, extra={"ablation": trial.key, "training": training})
+        extra = {"ablation": trial.key, "training": training}
+        run_evaluation(trial.evaluation, tags=tags, extra=extra, resume=True, origin=origin)
 
 
 class _Progress:

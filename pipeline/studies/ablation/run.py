@@ -7,7 +7,7 @@ from typing import Any
 
 from hgg.matching import GRACLUS_MISSING
 from pipeline.base.errors import UserError
-from pipeline.base.provenance import provenance, write_results
+from pipeline.base.provenance import write_results
 from pipeline.settings.config import RunConfig
 from pipeline.settings.fingerprint import fingerprint
 from pipeline.studies.ablation.rows import (
@@ -91,7 +91,7 @@ def run_ablation(base: RunConfig, rows: Sequence[Row], seeds: int, shown: Sequen
             "rows": write_tables(folder, shown, finished_trials(base.run_root)),
             "table": str(folder / "ablation.md"),
             "mlflow_run": tracked.run_id,
-            **provenance(),
+            **tracked.origin,
         }
         write_results(folder, results)
         for path in sorted(folder.glob("*.*")):

@@ -1,17 +1,13 @@
 """A sweep on Ray Tune: trials drawn by Optuna, pruned by ASHA, as many at once as there is room for."""
 
 import logging
-import math
 import os
-import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import optuna
-import ray
-import torch
 from ray import tune
 from ray.tune import ExperimentAnalysis
 from ray.tune.experiment import Trial as TuneTrial
@@ -20,11 +16,13 @@ from ray.tune.schedulers import ASHAScheduler, FIFOScheduler
 from ray.tune.search.optuna import OptunaSearch
 
 from pipeline.base.errors import first_line
-from pipeline.cluster.resources import ray_storage, room_for, task_options
+from pipeline.base.provenance import Origin
+from pipeline.cluster.resources import cpus_needed, in_tasks, limit_threads, ray_storage, room_for
 from pipeline.cluster.start import start_ray
 from pipeline.settings.config import RunConfig, TrainConfig
 from pipeline.studies.tuning.points import SEARCHED, first_points, point_config, rungs
 from pipeline.studies.tuning.trial import Trial, read_trial, run_trial
+from pipeline.tracking.run import Tracked
 
 STATE = "ray"  # folder of Ray Tune's own files, in the sweep's
 PARENT = "mlflow.parentRunId"
@@ -47,13 +45,13 @@ def begun(folder: Path) -> bool:
     return tune.Tuner.can_restore(storage.pop("storage_path"), **storage)
 
 
-def search(base: RunConfig, folder: Path, parent: str) -> list[Trial]:
+def search(base: RunConfig, folder: Path, tracked: Tracked) -> list[Trial]:
     """Run the trials that are not over, or go on with those that a killed sweep left.
 
     Args:
         base: configuration of the sweep.
         folder: of the sweep.
-        parent: MLflow run that the trials' runs belong to.
+        tracked: MLflow run that the trials' runs belong to.
 
     Raises:
         UserError: the cluster has no room for one trial.
@@ -61,8 +59,9 @@ def search(base: RunConfig, folder: Path, parent: str) -> list[Trial]:
     for name, value in QUIET.items():
         os.environ.setdefault(name, value)
     optuna.logging.set_verbosity(optuna.logging.WARNING)
-    with start_ray(cpus=math.ceil(max(1, base.train.num_workers) * base.train.cpus_per_worker)):
-        trainable = tune.with_resources(_trainable(base, parent), _resources(base.train))
+    with start_ray(cpus=cpus_needed(base.train)):
+        about = _trainable(base, tracked.run_id, tracked.origin)
+        trainable = tune.with_resources(about, _resources(base.train))
         if begun(folder):
             log.info("tune: going on with the search in %s", folder)
             tuner = _restored(folder, trainable)
@@ -76,18 +75,12 @@ def search(base: RunConfig, folder: Path, parent: str) -> list[Trial]:
     ]
 
 
-def train_all(configs: Sequence[RunConfig], parent: str) -> None:
+def train_all(configs: Sequence[RunConfig], tracked: Tracked) -> None:
     """Train trials outside of any search, as many at a time as there is room for."""
-    options = configs[0].train
-    with start_ray(cpus=math.ceil(max(1, options.num_workers) * options.cpus_per_worker)):
-        room, waiting, running = room_for(options), [*configs], []
-        task = ray.remote(_train_one).options(**task_options(options))
-        while waiting or running:
-            while waiting and len(running) < room:
-                running.append(task.remote(waiting.pop(0), parent, sys.argv))
-            done, running = ray.wait(running)
-            ray.get(done)
-            over = len(configs) - len(waiting) - len(running)
+    options, over = configs[0].train, 0
+    with start_ray(cpus=cpus_needed(options)):
+        for done, _ in in_tasks(_train_one, configs, options, tracked.run_id, tracked.origin):
+            over += len(done)
             log.info("tune: %d of %d trainings with other seeds done", over, len(configs))
 
 
@@ -165,28 +158,26 @@ def _resources(options: TrainConfig) -> Any:
     return {"cpu": options.cpus_per_worker} | ({"gpu": 1} if options.use_gpu else {})
 
 
-def _trainable(base: RunConfig, parent: str) -> Callable[[dict[str, float]], None]:
+def _trainable(base: RunConfig, parent: str, origin: Origin) -> Callable[[dict[str, float]], None]:
     """The function that Tune runs in a process of its own for each trial."""
-    command = [*sys.argv]
 
     def trial(config: dict[str, float]) -> None:
-        sys.argv[:] = command  # what results name as their command
-        torch.set_num_threads(max(1, int(base.train.cpus_per_worker)))
+        limit_threads(base.train)
         run_trial(
             point_config(base, config),
             {PARENT: parent},
             scored=lambda step, ap: tune.report({STEP: step, METRIC: ap}),
             callbacks=[TuneReportCallback()] if base.train.num_workers else [],
+            origin=origin,
         )
 
     return trial
 
 
-def _train_one(config: RunConfig, parent: str, command: list[str]) -> None:
+def _train_one(config: RunConfig, parent: str, origin: Origin) -> None:
     """Runs in a task of Ray."""
-    sys.argv[:] = command
-    torch.set_num_threads(max(1, int(config.train.cpus_per_worker)))
-    run_trial(config, {PARENT: parent})
+    limit_threads(config.train)
+    run_trial(config, {PARENT: parent}, origin=origin)
 
 
 class _Optuna(OptunaSearch):

@@ -7,7 +7,7 @@ from typing import Any
 
 from pipeline.base.errors import UserError
 from pipeline.base.files import write_text
-from pipeline.base.provenance import provenance, write_results
+from pipeline.base.provenance import write_results
 from pipeline.commands.start import check_start
 from pipeline.settings.config import RunConfig
 from pipeline.settings.load import print_config
@@ -57,7 +57,7 @@ def run_tune(base: RunConfig, resume: bool = False) -> dict[str, Any]:
     run = point_run(base, paper_point(base))  # complains now of what every trial would
     write_text(folder / "config.yaml", print_config(base))
     with track(base, "tune", folder, {"configuration": name}, resume=True) as tracked:
-        trials = search(base, folder, tracked.run_id)
+        trials = search(base, folder, tracked)
         _close_runs(base, trials, tracked)
         best = _best(trials)
         results = {
@@ -67,7 +67,7 @@ def run_tune(base: RunConfig, resume: bool = False) -> dict[str, Any]:
             "states": {state: sum(trial.state == state for trial in trials) for state in _states(trials)},
             "best": {"trial": best.number, "ap": best.ap, "values": best.point},
         }
-        compared = _compare(base, best.point, tracked.run_id)
+        compared = _compare(base, best.point, tracked)
         write_report(folder, base, trials, best, compared)
         results |= {
             "compared": compared._asdict(),
@@ -75,7 +75,7 @@ def run_tune(base: RunConfig, resume: bool = False) -> dict[str, Any]:
             "table": str(folder / "trials.md"),
             "best_config": str(folder / "best.yaml"),
             "mlflow_run": tracked.run_id,
-            **provenance(),
+            **tracked.origin,
         }
         write_results(folder, results)
         tracked.metrics({"ap": best.ap, "trials": len(trials)})
@@ -98,7 +98,7 @@ def _best(trials: list[Trial]) -> Trial:
     return max(finished, key=lambda trial: (trial.ap, -trial.number))
 
 
-def _compare(base: RunConfig, best: Point, parent: str) -> Compared:
+def _compare(base: RunConfig, best: Point, tracked: Tracked) -> Compared:
     """APs of the best values and of the paper's weights, trained with seeds that the search did not see.
 
     The best trial's own AP is the highest of many, by luck too; other seeds have no such luck.
@@ -113,7 +113,7 @@ def _compare(base: RunConfig, best: Point, parent: str) -> Compared:
         log.info(
             "tune: %d trainings with other seeds, of the best values and the paper's weights", len(unlike)
         )
-        train_all([*unlike.values()], parent)
+        train_all([*unlike.values()], tracked)
     found = {
         name: [read_trial(base, 0, point, seed=seed).ap for seed in seeds] for name, point in points.items()
     }

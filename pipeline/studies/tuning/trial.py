@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Literal, NamedTuple
 
 from pipeline.base.files import write_text
-from pipeline.base.provenance import provenance, write_results
+from pipeline.base.provenance import Origin, write_results
 from pipeline.commands.relay import relaying
 from pipeline.settings.config import RunConfig
 from pipeline.settings.load import print_config
@@ -52,6 +52,7 @@ def run_trial(
     tags: Mapping[str, str],
     scored: Scored | None = None,
     callbacks: Sequence[Any] = (),
+    origin: Origin | None = None,
 ) -> None:
     """Train a trial from where it stands; a loss that is not finite ends it without an error, as an AP of 0.
 
@@ -60,6 +61,7 @@ def run_trial(
         tags: of its MLflow run.
         scored: told step and AP of each validation, those of earlier starts included. It may raise.
         callbacks: of Ray Train, where that brings the workers.
+        origin: command, commit and versions that results name; by default this process's.
     """
     run = plan_stage(config, "joint")
     claim_folder(run)
@@ -69,14 +71,14 @@ def run_trial(
         return
     write_text(run.folder / "config.yaml", print_config(config))
     about = {"configuration": run.name, "data": run.data, **tags}
-    with track(config, "joint", run.folder, about, resume=True) as tracked:
+    with track(config, "joint", run.folder, about, resume=True, origin=origin) as tracked:
         with relaying(run.folder, tracked, show=False):
             try:
                 figures = train_stage(run, scored, callbacks)
             except NotFiniteError as error:
                 figures = {"not_finite": str(error)}
         results = {"run": run.name, "data": run.data, **figures, "mlflow_run": tracked.run_id}
-        write_results(run.folder, results | provenance())
+        write_results(run.folder, results | {**tracked.origin})
     if "not_finite" in figures and scored:
         scored(config.joint.steps, 0.0)
 
