@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from hgg.predictor import Predictor
+from hgg.skeleton import COCO
 from pipeline.base.errors import UserError
 from pipeline.base.files import sha256_file
 from pipeline.base.progress import Progress, chunks
@@ -35,7 +36,7 @@ def predict_submission(config: RunConfig, info: Path, pictures: Path, algorithm:
     Raises:
         UserError: a file that is not COCO's, pictures that are missing or damaged, or no model.
     """
-    if config.skeleton != "coco":
+    if config.joints != COCO:
         raise UserError(
             f"--submission={info}: COCO's server takes COCO's joints, not those of skeleton={config.skeleton}"
         )

@@ -5,9 +5,9 @@ from typing import Any
 
 import numpy as np
 
-from pipeline.data.formats import COCO_DIALECT, Dialect
 from pipeline.data.regions import Rle, to_regions, union
 from pipeline.data.rejects import BadData
+from pipeline.settings.formats import COCO_DIALECT, Dialect
 
 BOX_TOLERANCE = 1.0  # pixels that a box may reach outside the picture: COCO rounds and some tools scale
 FIELDS = ("keypoints", "num_keypoints", "bbox", "area")

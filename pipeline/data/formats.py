@@ -1,59 +1,21 @@
-"""Data sets by `data.format`: where the files of a split are below `data.root`, and what annotations mean."""
+"""Where a split's files are, and what annotations mean, by the rows of `pipeline.settings.formats`."""
 
 from pathlib import Path
-from typing import NamedTuple
 
-from hgg.skeleton import BOX_SHARE, CROWDPOSE, NUM_JOINTS
+from hgg.skeleton import SkeletonName
 from pipeline.base.errors import UserError
-from pipeline.settings.config import DataConfig, DataFormat
-
-
-class Layout(NamedTuple):
-    """Paths below the root; {split} stands for the split's name."""
-
-    annotations: str
-    pictures: str
-
-
-LAYOUTS: dict[DataFormat, Layout] = {
-    "coco": Layout("annotations/person_keypoints_{split}.json", "{split}"),
-    # val or test; the people of any overlap, on which AP is published.
-    "ochuman": Layout("ochuman_coco_format_{split}_range_0.00_1.00.json", "images"),
-    "crowdpose": Layout("json/crowdpose_{split}.json", "images"),
-}
-"""How each data set's archives unpack."""
-
-
-class Dialect(NamedTuple):
-    """What an annotation means where data sets differ."""
-
-    joints: int = NUM_JOINTS
-    """Joint types of a person."""
-    counted: int = NUM_JOINTS
-    """How many of them, the first, `num_keypoints` counts."""
-    box_share: float = 0.0
-    """Share of a person's box that is taken for the area, where the file holds no areas; 0 where it does."""
-
-
-COCO_DIALECT = Dialect()
-"""COCO's, and OCHuman's."""
-DIALECTS: dict[DataFormat, Dialect] = {
-    "coco": COCO_DIALECT,
-    "ochuman": COCO_DIALECT,
-    # Head and neck are not counted (seen in its files). The share is its evaluation code's.
-    "crowdpose": Dialect(CROWDPOSE.count, CROWDPOSE.count - 2, BOX_SHARE),
-}
-"""By `data.format`."""
+from pipeline.settings.config import DataConfig
+from pipeline.settings.formats import FORMATS, Dialect, labelling_of
 
 
 def annotation_file(data: DataConfig, split: str) -> Path:
     """The annotation file of a split: `data.annotations`, or the format's own."""
-    return data.root / _filled(data.annotations or LAYOUTS[data.format].annotations, split)
+    return data.root / _filled(data.annotations or FORMATS[data.format].annotations, split)
 
 
 def image_folder(data: DataConfig, split: str) -> Path:
     """The folder of a split's pictures: `data.pictures`, or the format's own."""
-    return data.root / _filled(data.pictures or LAYOUTS[data.format].pictures, split)
+    return data.root / _filled(data.pictures or FORMATS[data.format].pictures, split)
 
 
 def check_layout(data: DataConfig, split: str) -> None:
@@ -68,6 +30,11 @@ def check_layout(data: DataConfig, split: str) -> None:
     if not folder.is_dir() or not any(folder.iterdir()):
         state = "is empty" if folder.is_dir() else "is missing"
         raise UserError(f"{folder}: the folder of pictures {state}; unpack the pictures of {split} there")
+
+
+def dialect_of(skeleton: SkeletonName) -> Dialect:
+    """What annotations of these joints mean where no format is named, as in the labels that predict takes."""
+    return labelling_of(skeleton).dialect
 
 
 def _filled(path: str, split: str) -> str:

@@ -12,7 +12,7 @@ from pipeline.base.progress import chunks
 from pipeline.base.s3 import sizes_below
 from pipeline.data.annotations import people_and_ignored
 from pipeline.data.coco_file import CocoImage, read_coco
-from pipeline.data.formats import COCO_DIALECT, DIALECTS, Dialect, annotation_file, image_folder
+from pipeline.data.formats import annotation_file, image_folder
 from pipeline.data.pictures import decode_picture
 from pipeline.data.rejects import BadData, Rejection
 from pipeline.data.rows import RECORD_SCHEMA, with_metadata
@@ -20,6 +20,7 @@ from pipeline.data.shard_writer import PlannedShard, ShardPlan, Tally, write_sha
 from pipeline.data.shards import ShardRow, stage_folder
 from pipeline.settings.config import RunConfig
 from pipeline.settings.fingerprint import fingerprint
+from pipeline.settings.formats import COCO_DIALECT, FORMATS, Dialect
 
 VERSION = 1  # raised whenever the same inputs give other records, so that standing shards are written again
 
@@ -33,7 +34,7 @@ def plan_records(config: RunConfig, split: str) -> ShardPlan:
     Raises `UserError` where the file is not COCO's, or no labelled person is in it.
     """
     data = config.data
-    dialect = DIALECTS[data.format]
+    dialect = FORMATS[data.format].labelling.dialect
     source, pictures = annotation_file(data, split), image_folder(data, split)
     coco = read_coco(source, dialect.joints)
     kept = [image for image in coco.images if image.has_person or split == data.val_split]

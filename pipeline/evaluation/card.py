@@ -6,20 +6,13 @@ from pathlib import Path
 from typing import Any
 
 from hgg.model import HGG
-from hgg.skeleton import SkeletonName
 from hgg.weights import load_model
 from pipeline.base.errors import UserError
 from pipeline.base.files import sha256_file
 from pipeline.evaluation.diagnosis import COLUMNS
 from pipeline.metrics.ap import FIGURES, TITLES
 from pipeline.settings.config import RunConfig
-
-DATA_SETS: dict[SkeletonName, str] = {"coco": "COCO", "crowdpose": "CrowdPose"}
-LICENCES: dict[SkeletonName, str] = {
-    "coco": "COCO's annotations: CC BY 4.0, COCO Consortium. COCO's photographs belong to Flickr users, each "
-    "under a licence of its own.",
-    "crowdpose": "CrowdPose's photographs come from other data sets, whose terms hold for them.",
-}
+from pipeline.settings.formats import labelling_of
 
 
 def registered_card(name: str, source: Path, results: Mapping[str, Any]) -> str:
@@ -38,6 +31,7 @@ def card_text(title: str, checkpoint: str, model: HGG, results: Mapping[str, Any
     """The text; `checkpoint` is what predict is given, `half` whether the weights were rounded since."""
     config = model.config
     network, counts = config.network, results["counts"]
+    labelling = labelling_of(config.skeleton)
     weights = sum(parameter.numel() for parameter in model.parameters())
     precision = "half precision (float16)" if half else "float32"
     parts = [
@@ -45,7 +39,7 @@ def card_text(title: str, checkpoint: str, model: HGG, results: Mapping[str, Any
         f"A model of HGG on Ray: {weights:,} parameters in {precision}; {network.stacks} "
         f"hourglass{'es' if network.stacks > 1 else ''} of {network.channels} channels, pictures of "
         f"{network.input_size} x {network.input_size} pixels. It finds people and the {config.joints.count} "
-        f"keypoints of each that {DATA_SETS[config.skeleton]} names.",
+        f"keypoints of each that {labelling.title} names.",
         f"Use: `python jobs/predict.py --checkpoint {checkpoint} --source photos/ --out people/`, or "
         "`hgg.weights.load_model` with `hgg.predictor.Predictor`.",
         "## How well it does",
@@ -62,7 +56,7 @@ def card_text(title: str, checkpoint: str, model: HGG, results: Mapping[str, Any
         f"Evaluated by `{results['command']}` at commit {results['commit']}, configuration "
         f"{results['configuration']}, torch {results['torch']}; weights of the file "
         f"{'before rounding ' if half else ''}{results['model_sha256']}.",
-        f"Weights: Apache 2.0, as the code. {LICENCES[config.skeleton]} No photograph is part of this file.",
+        f"Weights: Apache 2.0, as the code. {labelling.licence} No photograph is part of this file.",
     ]
     return "\n\n".join(parts) + "\n"
 

@@ -12,7 +12,7 @@ from pycocotools import mask
 from pycocotools.coco import COCO
 
 from pipeline.evaluation.evaluate import Evaluation
-from pipeline.metrics.ap import score
+from pipeline.metrics.ap import RULES, score
 from pipeline.metrics.crowdpose import CROWDING, crowded
 from pipeline.metrics.detections import Detection
 from pipeline.metrics.fates import Fates
@@ -69,8 +69,13 @@ def diagnose(found: Evaluation) -> list[Part]:
         chosen = {number: images[number] for number in numbers}
         ap = {grouping: _ap(found, rows, [*chosen]) for grouping, rows in found.detections.items()}
         parts.append(_part(name, [len(image.areas) for image in chosen.values()], ap))
-    if found.skeleton == "crowdpose":
-        return parts + _by_crowding(found, images)
+    divided = _by_crowding if RULES[found.skeleton].by_crowding else _by_size
+    return parts + divided(found, images)
+
+
+def _by_size(found: Evaluation, images: Mapping[int, _Image]) -> list[Part]:
+    """The people of each of `SIZES`, in the images that have any."""
+    parts = []
     for name, metric, low, high in SIZES:
         of_size = [sum(low <= area < high for area in image.areas) for image in images.values()]
         parts.append(_part(name, [people for people in of_size if people], _of_all(found, metric)))

@@ -1,7 +1,8 @@
 """AP by the rules of the data set that a skeleton belongs to: COCO's (OCHuman's too), or CrowdPose's."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 from pycocotools.coco import COCO
 
@@ -16,6 +17,24 @@ FIGURES = ("AP", "AP50", "AP75", "AP_M", "AP_L", "AP_easy", "AP_medium", "AP_har
 TITLES = {"ae": "AE", "hgg": "HGG", "oracle": "oracle"}
 
 
+class Rules(NamedTuple):
+    """How a data set counts."""
+
+    figures: Callable[[COCO, Iterable[Detection], Sequence[int] | None], dict[str, float]]
+    """AP and AR by name; `coco_metrics` or `crowdpose_metrics`, which see."""
+    areas_from_boxes: bool = False
+    """Its files hold no areas."""
+    by_crowding: bool = False
+    """It has figures for the degrees of crowding, in the place of those for sizes."""
+
+
+RULES: dict[SkeletonName, Rules] = {
+    "coco": Rules(coco_metrics),
+    "crowdpose": Rules(crowdpose_metrics, areas_from_boxes=True, by_crowding=True),
+}
+"""By a model's skeleton."""
+
+
 def load_truth(path: Path, skeleton: SkeletonName) -> COCO:
     """Ground truth of an annotation file; every person has an area, CrowdPose's from their boxes.
 
@@ -26,7 +45,7 @@ def load_truth(path: Path, skeleton: SkeletonName) -> COCO:
         truth = load_annotations(path)
     except ValueError as error:
         raise UserError(str(error)) from error
-    return with_areas(truth) if skeleton == "crowdpose" else truth
+    return with_areas(truth) if RULES[skeleton].areas_from_boxes else truth
 
 
 def score(
@@ -35,7 +54,7 @@ def score(
     skeleton: SkeletonName,
     image_ids: Sequence[int] | None = None,
 ) -> dict[str, float]:
-    """AP and AR by name, at most 20 people an image: `coco_metrics` or `crowdpose_metrics`, which see.
+    """AP and AR by name, at most 20 people an image.
 
     Args:
         truth: of `load_truth`.
@@ -43,8 +62,7 @@ def score(
         skeleton: whose rules count.
         image_ids: images that count; by default all of the truth.
     """
-    rules = crowdpose_metrics if skeleton == "crowdpose" else coco_metrics
-    return rules(truth, detections, image_ids)
+    return RULES[skeleton].figures(truth, detections, image_ids)
 
 
 def ap_table(ap: Mapping[str, Mapping[str, float]]) -> str:

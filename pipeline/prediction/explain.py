@@ -24,7 +24,7 @@ from pipeline.base.errors import UserError
 from pipeline.base.files import write_text
 from pipeline.data.annotations import people_and_ignored
 from pipeline.data.coco_file import CocoImage, read_coco
-from pipeline.data.formats import DIALECTS
+from pipeline.data.formats import dialect_of
 from pipeline.data.pictures import encode_jpeg, write_picture
 from pipeline.data.rejects import BadData
 from pipeline.evaluation.truth import true_people
@@ -107,7 +107,7 @@ def _oracle(found: Detections, picture: np.ndarray, label: CocoImage, joints: Sk
             f"{picture.shape[1]} x {picture.shape[0]}: give the labels of this very picture"
         )
     try:
-        size, dialect = (label.width, label.height), DIALECTS[joints.name]
+        size, dialect = (label.width, label.height), dialect_of(joints.name)
         people, ignore = people_and_ignored(label.annotations, *size, dialect)
     except BadData as error:
         raise UserError(f"--labels: {label.file_name}: {error}") from error

@@ -20,10 +20,8 @@ from hgg.config import (
 )
 from hgg.settings import GROUPING, NOTHING, WEIGHTS, Decides, Settings, setting
 from hgg.skeleton import Skeleton, SkeletonName, skeleton_named
+from pipeline.settings.formats import FORMATS, DataFormat
 from pipeline.settings.studies import AblationConfig, TuneConfig
-
-DataFormat = Literal["coco", "ochuman", "crowdpose"]
-"""The layouts of data sets that are read."""
 
 
 class DataConfig(Settings):
@@ -260,12 +258,12 @@ class RunConfig(Settings):
 
     @model_validator(mode="after")
     def _skeleton_fits_data(self) -> "RunConfig":
-        if (self.data.format == "crowdpose") != (self.skeleton == "crowdpose"):
-            people, wanted = (14, "crowdpose") if self.data.format == "crowdpose" else (17, "coco")
+        wanted = FORMATS[self.data.format].labelling.skeleton
+        if self.skeleton != wanted.name:
             raise ValueError(
-                f"data.format={self.data.format} has people of {people} joints, skeleton={self.skeleton} has "
-                f"{self.joints.count}: set skeleton={wanted} (a model of as many joints is needed), or "
-                "another data.format"
+                f"data.format={self.data.format} has people of {wanted.count} joints, "
+                f"skeleton={self.skeleton} has {self.joints.count}: set skeleton={wanted.name} "
+                "(a model of as many joints is needed), or another data.format"
             )
         return self
 

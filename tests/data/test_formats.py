@@ -1,13 +1,16 @@
 """pipeline.data.formats: where each format's files are looked for, and what is said where they are not."""
 
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import pytest
 
+from hgg.skeleton import SkeletonName, skeleton_named
 from pipeline.base.errors import UserError
-from pipeline.data.formats import annotation_file, check_layout, image_folder
+from pipeline.data.formats import annotation_file, check_layout, dialect_of, image_folder
+from pipeline.metrics.ap import RULES
 from pipeline.settings.config import DataConfig
+from pipeline.settings.formats import FORMATS, DataFormat, labelling_of
 from tests.cases.tiny_coco import TinyCoco
 
 PLACES = [
@@ -25,6 +28,21 @@ def test_places(
     data = DataConfig.model_validate({"root": tmp_path} | settings)
     assert annotation_file(data, split) == tmp_path / annotations
     assert image_folder(data, split) == tmp_path / pictures
+
+
+def test_every_name_has_a_row_that_agrees_with_itself() -> None:
+    assert set(FORMATS) == set(get_args(DataFormat))
+    for row in FORMATS.values():
+        dialect, skeleton = row.labelling.dialect, row.labelling.skeleton
+        assert dialect.counted <= dialect.joints == skeleton.count
+        assert skeleton is skeleton_named(skeleton.name)
+
+
+def test_every_skeleton_has_a_labelling_and_rules_of_ap() -> None:
+    assert set(RULES) == set(get_args(SkeletonName))
+    for name in get_args(SkeletonName):
+        assert labelling_of(name).skeleton is skeleton_named(name)
+        assert dialect_of(name).joints == skeleton_named(name).count
 
 
 def test_what_is_missing_is_named(tmp_path: Path) -> None:
