@@ -174,7 +174,7 @@ CROWDPOSE = Skeleton(
 
 def skeleton_named(name: SkeletonName) -> Skeleton:
     """The skeleton of a setting's value."""
-    return next(skeleton for skeleton in (COCO, CROWDPOSE) if skeleton.name == name)
+    return {COCO.name: COCO, CROWDPOSE.name: CROWDPOSE}[name]
 
 
 def graph_links(graph: GraphName, skeleton: Skeleton = COCO) -> frozenset[tuple[int, int]]:
