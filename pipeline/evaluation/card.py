@@ -5,12 +5,13 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from hgg.groupings import TITLES
 from hgg.model import HGG
 from hgg.weights import load_model
 from pipeline.base.errors import UserError
 from pipeline.base.files import sha256_file
 from pipeline.evaluation.diagnosis import COLUMNS
-from pipeline.metrics.ap import FIGURES, TITLES
+from pipeline.metrics.ap import FIGURES
 from pipeline.settings.config import RunConfig
 from pipeline.settings.formats import labelling_of
 

@@ -11,13 +11,14 @@ import numpy as np
 from pycocotools import mask
 from pycocotools.coco import COCO
 
+from hgg.groupings import GROUPINGS, TITLES
 from pipeline.evaluation.evaluate import Evaluation
 from pipeline.metrics.ap import RULES, score
 from pipeline.metrics.crowdpose import CROWDING, crowded
 from pipeline.metrics.detections import Detection
 from pipeline.metrics.fates import Fates
 
-COLUMNS = ("images", "people", "AE", "HGG", "oracle", "1 - oracle", "oracle - HGG", "oracle - AE")
+COLUMNS = ("images", "people", *TITLES.values(), "1 - oracle", "oracle - HGG", "oracle - AE")
 """Columns of the table, after the name of the part."""
 
 SIZES = (
@@ -127,7 +128,7 @@ def _by_kind(images: Mapping[int, _Image]) -> list[tuple[str, list[int]]]:
 def _figures(part: Part) -> list[Any]:
     if not part.people:
         return [part.images, part.people, *[None] * (len(COLUMNS) - 2)]
-    ae, hgg, oracle = (part.ap[grouping] for grouping in ("ae", "hgg", "oracle"))
+    ae, hgg, oracle = (part.ap[grouping] for grouping in GROUPINGS)
     return [part.images, part.people, ae, hgg, oracle, 1 - oracle, oracle - hgg, oracle - ae]
 
 

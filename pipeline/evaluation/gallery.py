@@ -7,12 +7,12 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from hgg.draw import colours_like, draw_poses, side_by_side, stacked
+from hgg.groupings import BLIND, TITLES
 from hgg.poses import Poses
 from hgg.skeleton import COCO, Skeleton
 from pipeline.data.pictures import write_picture
 from pipeline.evaluation.truth import crowding, true_poses
 
-TITLES = {"ae": "AE", "hgg": "HGG"}  # of the groupings that are drawn, from left to right
 PANEL_SIDE = 480  # pixels of a panel's longer side
 GRID_ROWS = 4
 
@@ -58,9 +58,9 @@ def _row(shown: Shown, skeleton: Skeleton) -> np.ndarray:
     look: Any = {"long_side": PANEL_SIDE, "skeleton": skeleton}
     truth = draw_poses(shown.image, shown.truth, scores=False, min_joints=1, **look)
     panels = [("ground truth", truth)]
-    for grouping, title in TITLES.items():
+    for grouping in BLIND:
         if grouping in shown.people:
             poses = shown.people[grouping]
             colours = colours_like(poses, shown.truth)
-            panels.append((title, draw_poses(shown.image, poses, colours=colours, **look)))
+            panels.append((TITLES[grouping], draw_poses(shown.image, poses, colours=colours, **look)))
     return side_by_side(panels)

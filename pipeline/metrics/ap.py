@@ -6,6 +6,7 @@ from typing import NamedTuple
 
 from pycocotools.coco import COCO
 
+from hgg.groupings import TITLES
 from hgg.skeleton import SkeletonName
 from pipeline.base.errors import UserError
 from pipeline.metrics.coco import coco_metrics, load_annotations
@@ -14,7 +15,6 @@ from pipeline.metrics.detections import Detection
 
 FIGURES = ("AP", "AP50", "AP75", "AP_M", "AP_L", "AP_easy", "AP_medium", "AP_hard", "AR")
 """Those that tables show: COCO's know sizes, CrowdPose's degrees of crowding."""
-TITLES = {"ae": "AE", "hgg": "HGG", "oracle": "oracle"}
 
 
 class Rules(NamedTuple):

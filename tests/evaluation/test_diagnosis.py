@@ -6,13 +6,13 @@ from typing import Any
 
 import pytest
 
+from hgg.groupings import GROUPINGS
 from pipeline.evaluation.diagnosis import COLUMNS, diagnose, diagnosis_rows, diagnosis_table, sum_fates
 from pipeline.evaluation.evaluate import Evaluation
 from pipeline.metrics.coco import coco_metrics, load_annotations
 from pipeline.metrics.fates import Fates
 from tests.cases.evaluation import coco_person
 
-GROUPINGS = ("ae", "hgg", "oracle")
 # Left edges of the people's boxes, 40 x 80 with an area of 2,400: side by side, IoU 0.25, IoU 0.6, alone.
 IMAGES = {1: [0.0, 80.0], 2: [0.0, 24.0, 120.0], 3: [0.0, 10.0, 120.0, 240.0], 4: [0.0], 5: []}
 
@@ -49,7 +49,7 @@ def _found(people: list[dict[str, Any]]) -> list[dict[str, Any]]:
 
 
 def test_parts_and_their_counts(tmp_path: Path, people: list[dict[str, Any]]) -> None:
-    perfect = dict.fromkeys(GROUPINGS, _found(people))
+    perfect: dict[str, list[Any]] = dict.fromkeys(GROUPINGS, _found(people))
     parts = diagnose(_evaluation(tmp_path, people, perfect, list(IMAGES)))
     assert [(part.name, part.images, part.people) for part in parts] == [
         ("all", 5, 10),

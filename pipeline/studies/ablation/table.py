@@ -7,13 +7,14 @@ from pathlib import Path
 from statistics import mean, stdev
 from typing import Any, NamedTuple
 
+from hgg.groupings import GROUPINGS, TITLES, GroupingName
 from pipeline.base.files import write_text
 from pipeline.studies.ablation.graphs import GRAPHS, draw_graphs
 from pipeline.studies.ablation.rows import Row
 
 METRICS = ("AP", "AP50", "AP75", "AR", "AR50", "AR75")
 """Columns of the paper's Table 2."""
-OTHERS = (("AE", "ae"), ("oracle", "oracle"))
+OTHERS: tuple[GroupingName, ...] = ("ae", "oracle")
 """Other groupings of the same trained models, whose AP stands beside."""
 PARTS = (("gain: 1 person", "1 person"), ("gain: 4 or more", "4 or more people"))
 """Kinds of image (`pipeline.evaluation.diagnosis.KINDS`) for which a row's AP less AE's stands beside."""
@@ -26,7 +27,7 @@ class Line(NamedTuple):
     results: list[dict[str, Any]]
     """`results.json` of its trials' evaluations, by seed and draw."""
 
-    def values(self, metric: str, grouping: str = "hgg") -> list[float]:
+    def values(self, metric: str, grouping: GroupingName = "hgg") -> list[float]:
         """A figure of each trial, in percent. `hgg` is the model's own grouping."""
         return [100 * result["ap"][grouping][metric] for result in self.results]
 
@@ -35,13 +36,14 @@ class Line(NamedTuple):
         """Share of the way from AE's AP to the oracle's, of the means; None where that is no way."""
         if not self.results:
             return None
-        own, ae, oracle = (mean(self.values("AP", grouping)) for grouping in ("hgg", "ae", "oracle"))
+        ae, own, oracle = (mean(self.values("AP", grouping)) for grouping in GROUPINGS)
         return (own - ae) / (oracle - ae) if oracle > ae else None
 
     def gain(self, kind: str) -> float | None:
         """The row's AP less AE's on images of a kind in percent, mean over trials; None without people."""
         rows = [row for result in self.results for row in result["diagnosis"] if row["part"] == kind]
-        gains = [100 * (row["HGG"] - row["AE"]) for row in rows if row["HGG"] is not None]
+        own, ae = TITLES["hgg"], TITLES["ae"]
+        gains = [100 * (row[own] - row[ae]) for row in rows if row[own] is not None]
         return mean(gains) if gains else None
 
 
@@ -75,7 +77,7 @@ def _line(row: Row, results: Sequence[dict[str, Any]]) -> Line:
 
 
 def _markdown(lines: Sequence[Line]) -> str:
-    beside = [*(title for title, _ in OTHERS), "of the way", *(title for title, _ in PARTS)]
+    beside = [*(TITLES[grouping] for grouping in OTHERS), "of the way", *(title for title, _ in PARTS)]
     titles = ["row", "what", "paper", *METRICS, *beside, "trials"]
     table = [f"| {' | '.join(titles)} |", f"|---|---|{'---:|' * (len(titles) - 2)}"]
     for line in lines:
@@ -95,7 +97,7 @@ def _cells(line: Line) -> list[str]:
     if not line.results:
         return ["not trained here", *[""] * (len(METRICS) + len(OTHERS) + len(PARTS)), "0"]
     own = [_spread(line.values(metric)) for metric in METRICS]
-    others = [_spread(line.values("AP", grouping)) for _, grouping in OTHERS]
+    others = [_spread(line.values("AP", grouping)) for grouping in OTHERS]
     way = "" if line.way is None else f"{line.way:.0%}"
     gains = [line.gain(kind) for _, kind in PARTS]
     shown = ["" if gain is None else f"{gain:+.2f}" for gain in gains]
@@ -134,7 +136,7 @@ def _csv(lines: Sequence[Line]) -> str:
     """All digits; spread is the standard deviation, empty for a single trial."""
     text = io.StringIO()
     names = [f"{metric}_{kind}" for metric in METRICS for kind in ("mean", "spread", "paper")]
-    others = [*(f"{name}_AP_mean" for _, name in OTHERS), *(title for title, _ in PARTS)]
+    others = [*(f"{name}_AP_mean" for name in OTHERS), *(title for title, _ in PARTS)]
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(["row", "title", "trials", *names, *others, "AP_by_trial"])
     for line in lines:
@@ -147,7 +149,7 @@ def _csv(lines: Sequence[Line]) -> str:
                 spread,
                 getattr(line.row.config.ablation.paper, metric),
             ]
-        ap = [mean(line.values("AP", grouping)) if line.results else "" for _, grouping in OTHERS]
+        ap = [mean(line.values("AP", grouping)) if line.results else "" for grouping in OTHERS]
         ap += ["" if (gain := line.gain(kind)) is None else gain for _, kind in PARTS]
         trials = " ".join(repr(value) for value in line.values("AP"))
         title = line.row.config.ablation.title
