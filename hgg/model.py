@@ -6,7 +6,6 @@ Letters: B images, N candidates, A = B * N nodes, T views, H embedding, E edges.
 import torch
 from torch import Tensor, nn
 
-from hgg.associative import group_associative
 from hgg.candidates import Candidates
 from hgg.clusters import Clusters
 from hgg.config import GroupingConfig, ModelConfig
@@ -95,18 +94,12 @@ class HGG(nn.Module):
         """Output maps of the proposal network; RGB in [0, 1]."""
         return self.network(images_B3HW)
 
-    def group(self, candidates: Candidates) -> Clusters:
-        """People among the candidates, at inference, by `grouping.decoder`.
+    def people(self, hierarchy: Hierarchy, candidates: Candidates) -> Clusters:
+        """The last macro-nodes of Algorithm 1 as people.
 
         A person's confidence is the macro-node discriminator's probability, where
         `grouping.macro_score` asks for it; single candidates have 1.
         """
-        if self.config.grouping.decoder == "associative":
-            return group_associative(candidates, self.config.grouping.tag_threshold, self.config.joints)
-        return self.people(self.grouping(candidates), candidates)
-
-    def people(self, hierarchy: Hierarchy, candidates: Candidates) -> Clusters:
-        """The last macro-nodes of Algorithm 1 as people."""
         confidence_BN = torch.ones_like(candidates.score)
         if self.config.grouping.macro_score:
             probability_M = torch.sigmoid(hierarchy.final.logit)

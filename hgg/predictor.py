@@ -1,24 +1,47 @@
 """From photographs to people: the whole path of inference, one forward pass for any grouping.
 
-Letters: B images, J joint types, S output side in cells (maps need not be square), T views, P people.
+Letters: B images, J joint types, S output side in cells (maps need not be square), T views, P people,
+A nodes, H embedding, E edges.
 """
 
 from collections.abc import Generator, Sequence
 from contextlib import contextmanager
-from typing import Literal, NamedTuple
+from typing import Literal, NamedTuple, Protocol, TypeVar
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from hgg.associative import group_associative
 from hgg.candidates import Candidates, find_candidates, join_candidates, with_view
 from hgg.clusters import Clusters
 from hgg.config import InferenceConfig
+from hgg.groupings import BlindName, GroupingName
 from hgg.model import HGG
+from hgg.oracle import group_oracle
 from hgg.poses import Poses, to_poses
+from hgg.targets import Targets
 from hgg.testtime import Frame, Views, frame, look
 from hgg.transform import apply, invert, to_pixels
+
+Step = Literal["network", "candidates", "GNN", "clustering", "back-projection"]
+"""Resizing and network; peaks with tags and features; interaction network; Algorithm 1 with its
+discriminators (or AE's greedy grouping); people in the photograph's pixels, missing joints filled."""
+
+T = TypeVar("T")
+
+
+class Watch(Protocol):
+    """Is called with what each step of a prediction made, as soon as it is made, and hands it on."""
+
+    def __call__(self, step: Step, made: T, /) -> T:
+        """Hand on what the step made."""
+        ...
+
+
+def unwatched(step: Step, made: T) -> T:  # noqa: ARG001  # nobody looks
+    """What the step made."""
+    return made
 
 
 class Seen(NamedTuple):
@@ -42,39 +65,51 @@ class Detections(NamedTuple):
     """(B, 2, 3) original pixels to input pixels."""
 
 
+class Embedded(NamedTuple):
+    """What the interaction network made of the candidates."""
+
+    nodes: Tensor
+    """(A, T, H) embeddings in each view."""
+    pairs: Tensor
+    """(2, E) edges of the graph."""
+
+
 class Predictor:
     """A trained model as a function from images to people.
 
     Args:
         model: on the device that it is to run on.
-        grouping: the model's own, or associative embedding's greedy one.
+        grouping: that `predict` groups by.
         inference: how a photograph is shown; by default once, its longer side as long as the input.
     """
 
     def __init__(
         self,
         model: HGG,
-        grouping: Literal["hgg", "associative"] = "hgg",
+        grouping: BlindName = "hgg",
         inference: InferenceConfig | None = None,
     ) -> None:
         self.model = model
         self.grouping = grouping
         self.inference = inference or InferenceConfig()
 
-    def predict(self, images: Sequence[np.ndarray]) -> list[Poses]:
+    def predict(self, images: Sequence[np.ndarray], watch: Watch = unwatched) -> list[Poses]:
         """People of each image, in its own pixels.
 
         Args:
             images: RGB uint8 (H, W, 3) of any sizes; those whose frames are equally large, by default all, go
                 through the network as one batch.
+            watch: looks on, step by step.
 
         Raises:
             ValueError: an image that is not RGB uint8.
         """
         if not images:
             return []
-        detections = self.detect(images)
-        return self.people(detections, self.group(detections.candidates))
+        found = watch("candidates", self.find(watch("network", self.look(images))))
+        embedded = watch("GNN", self.embed(found.candidates, self.grouping))
+        clusters = watch("clustering", self.cluster(found.candidates, embedded))
+        return watch("back-projection", self.people(found, clusters))
 
     def detect(self, images: Sequence[np.ndarray]) -> Detections:
         """Resizing, network and candidates of a batch of at least one image."""
@@ -120,14 +155,41 @@ class Predictor:
             np.stack([one.transform for one in seen.frames]),
         )
 
+    def clusters_of(
+        self, candidates: Candidates, grouping: GroupingName, targets: Targets | None = None
+    ) -> Clusters:
+        """People among candidates, by any grouping.
+
+        Args:
+            candidates: of a batch.
+            grouping: `hgg` is the model's own, which is AE's where `grouping.decoder` says so.
+            targets: the truth, on the candidates' device, which the oracle alone looks at.
+
+        Raises:
+            ValueError: the oracle without the truth.
+        """
+        if grouping != "oracle":
+            return self.cluster(candidates, self.embed(candidates, grouping))
+        if targets is None:
+            raise ValueError("the oracle groups by the truth: give its targets")
+        return group_oracle(candidates, targets, self.model.config.joints)
+
     @torch.no_grad()
-    def group(self, candidates: Candidates) -> Clusters:
-        """People among candidates, by this predictor's grouping."""
-        if self.grouping == "associative":
-            config = self.model.config
-            return group_associative(candidates, config.grouping.tag_threshold, config.joints)
-        with evaluating(self.model):
-            return self.model.group(candidates)
+    def embed(self, candidates: Candidates, grouping: BlindName) -> Embedded | None:
+        """The candidates as the interaction network knows them; None where tags alone group them."""
+        if grouping == "ae" or self.model.config.grouping.decoder == "associative":
+            return None
+        with evaluating(self.model.grouping):
+            return Embedded(*self.model.grouping.embed(candidates))
+
+    @torch.no_grad()
+    def cluster(self, candidates: Candidates, embedded: Embedded | None) -> Clusters:
+        """Algorithm 1 on what `embed` made of the candidates; AE's greedy grouping on None."""
+        model = self.model
+        if embedded is None:
+            return group_associative(candidates, model.config.grouping.tag_threshold, model.config.joints)
+        with evaluating(model.grouping):
+            return model.people(model.grouping.cluster(*embedded, candidates), candidates)
 
     def people(self, detections: Detections, clusters: Clusters) -> list[Poses]:
         """People of each image in its own pixels, from any grouping of its candidates."""
@@ -161,7 +223,7 @@ def to_original(poses: Poses, transform: np.ndarray) -> Poses:
 
 
 @contextmanager
-def evaluating(model: HGG) -> Generator[None, None, None]:
+def evaluating(model: nn.Module) -> Generator[None, None, None]:
     """The model in evaluation mode, and afterwards in the mode that it was in."""
     training = model.training
     model.eval()

@@ -3,8 +3,9 @@
 import json
 import re
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
+from hgg.groupings import BlindName
 from hgg.predictor import Predictor
 from hgg.skeleton import COCO
 from pipeline.base.errors import UserError
@@ -18,11 +19,10 @@ from pipeline.metrics.detections import Detection, coco_rows, write_detections
 from pipeline.settings.config import RunConfig
 from pipeline.settings.fingerprint import fingerprint
 
-Algorithm = Literal["hgg", "ae"]
 INFO_NAME = re.compile(r"image_info_([\w-]+)\.json")
 
 
-def predict_submission(config: RunConfig, info: Path, pictures: Path, algorithm: Algorithm) -> dict[str, Any]:
+def predict_submission(config: RunConfig, info: Path, pictures: Path, algorithm: BlindName) -> dict[str, Any]:
     """Write person_keypoints_{split}_{algorithm}_results.json and results.json into {outputs}/submission.
 
     The split is what `info` is named by: image_info_{split}.json.
@@ -48,7 +48,7 @@ def predict_submission(config: RunConfig, info: Path, pictures: Path, algorithm:
     images = _read_images(info, pictures)
     checkpoint = model_file(config)
     model = trained_model(checkpoint, config.model, config.train.use_gpu)
-    predictor = Predictor(model, "associative" if algorithm == "ae" else "hgg", config.inference)
+    predictor = Predictor(model, algorithm, config.inference)
     rows = _predict(predictor, images, pictures, config.evaluate.batch_size)
     folder = config.outputs / "submission"
     target = folder / f"person_keypoints_{name[1]}_{algorithm}_results.json"

@@ -10,6 +10,7 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
+from hgg.groupings import BLIND
 from hgg.predictor import Predictor
 from pipeline.base.progress import Progress
 from pipeline.data.pictures import decode_picture
@@ -18,7 +19,7 @@ from pipeline.evaluation.evaluate import Evaluation, scope_of, sum_up
 from pipeline.evaluation.found import Found, read_found
 from pipeline.evaluation.gallery import Gallery
 from pipeline.evaluation.parts import Plan, find_part, part_file
-from pipeline.evaluation.people import GROUPINGS, people_of
+from pipeline.evaluation.people import people_of
 
 log = logging.getLogger(__name__)
 
@@ -63,7 +64,7 @@ def gallery_of(plan: Plan, predictor: Predictor, found: Evaluation) -> Gallery:
     chosen = set(order[: plan.config.evaluate.pictures])
     for record in _chosen(plan.records, chosen):
         image = decode_picture(record["jpeg"])
-        _, people, _ = people_of(predictor, [record], [image], GROUPINGS[:2])
+        _, people, _ = people_of(predictor, [record], [image], BLIND)
         gallery.offer(record, image, {grouping: poses[0] for grouping, poses in people.items()})
     return gallery
 

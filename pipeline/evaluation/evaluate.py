@@ -14,6 +14,7 @@ from typing import NamedTuple
 from pycocotools.coco import COCO
 
 from hgg.config import InferenceConfig
+from hgg.groupings import GROUPINGS, GroupingName
 from hgg.model import HGG
 from hgg.predictor import Predictor
 from hgg.skeleton import SkeletonName
@@ -21,7 +22,7 @@ from pipeline.base.errors import UserError
 from pipeline.base.progress import Progress
 from pipeline.evaluation.found import Found, Portion, portions
 from pipeline.evaluation.gallery import Gallery
-from pipeline.evaluation.people import GROUPINGS, Grouping, find_people
+from pipeline.evaluation.people import find_people
 from pipeline.metrics.ap import load_truth, score
 from pipeline.metrics.detections import Detection
 from pipeline.metrics.fates import Fates
@@ -69,7 +70,7 @@ def evaluate_model(
     annotations: Path,
     *,
     batch_size: int,
-    groupings: Sequence[Grouping] = GROUPINGS,
+    groupings: Sequence[GroupingName] = GROUPINGS,
     limit: int = 0,
     shards: range | None = None,
     gallery: Gallery | None = None,

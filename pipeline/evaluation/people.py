@@ -3,15 +3,14 @@
 from collections.abc import Sequence
 from itertools import islice
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import torch
 
-from hgg.associative import group_associative
 from hgg.clusters import Clusters
+from hgg.groupings import GROUPINGS, GroupingName
 from hgg.labels import assign
-from hgg.oracle import group_oracle
 from hgg.poses import Poses
 from hgg.predictor import Detections, Predictor
 from hgg.targets import Targets
@@ -24,33 +23,28 @@ from pipeline.evaluation.gallery import Gallery
 from pipeline.evaluation.truth import true_people
 from pipeline.metrics.fates import Fates, count_fates
 
-Grouping = Literal["ae", "hgg", "oracle"]
-GROUPINGS: tuple[Grouping, ...] = ("ae", "hgg", "oracle")
-
 
 def people_of(
     predictor: Predictor,
     records: list[dict[str, Any]],
     images: list[np.ndarray],
-    groupings: Sequence[Grouping],
-) -> tuple[Detections, dict[Grouping, list[Poses]], dict[Grouping, list[Fates]]]:
+    groupings: Sequence[GroupingName],
+) -> tuple[Detections, dict[GroupingName, list[Poses]], dict[GroupingName, list[Fates]]]:
     """What the network finds, each grouping's people in original pixels, and the fates of the keypoints.
 
     The truth is looked at for the oracle alone; without it there are no fates.
     """
     detections = predictor.detect(images)
-    candidates, config = detections.candidates, predictor.model.config
-    clusters: dict[Grouping, Clusters] = {}
-    fates: dict[Grouping, list[Fates]] = {}
-    if "ae" in groupings:
-        clusters["ae"] = group_associative(candidates, config.grouping.tag_threshold, config.joints)
-    if "hgg" in groupings:
-        clusters["hgg"] = predictor.group(candidates)
+    candidates, joints = detections.candidates, predictor.model.config.joints
+    targets: Targets | None = None
     if "oracle" in groupings:
-        targets = true_people(records, detections.transforms, candidates.size.tolist(), config.joints)
+        targets = true_people(records, detections.transforms, candidates.size.tolist(), joints)
         targets = Targets(*(part.to(candidates.xy.device) for part in targets))
-        clusters["oracle"] = group_oracle(candidates, targets, config.joints)
-        label_BN = assign(candidates, targets, config.joints).cpu().numpy()
+    chosen = [name for name in GROUPINGS if name in groupings]
+    clusters = {name: predictor.clusters_of(candidates, name, targets) for name in chosen}
+    fates: dict[GroupingName, list[Fates]] = {}
+    if targets is not None:
+        label_BN = assign(candidates, targets, joints).cpu().numpy()
         labelled_B = (targets.joints[..., 2] > 0).sum((1, 2)).tolist()
         fates = {name: _fates(label_BN, found, labelled_B) for name, found in clusters.items()}
     people = {name: predictor.people(detections, found) for name, found in clusters.items()}
@@ -63,7 +57,7 @@ def find_people(
     records: Path,
     portion: Portion,
     batch_size: int,
-    groupings: Sequence[Grouping] = GROUPINGS,
+    groupings: Sequence[GroupingName] = GROUPINGS,
     gallery: Gallery | None = None,
     progress: Progress | None = None,
 ) -> Found:

@@ -1,25 +1,22 @@
 """Where the time goes, photograph by photograph (Fig. 4b): batches of one, on one thread.
 
-Letters: I images, A nodes, T views, H embedding, E edges.
+Letters: I images, S steps.
 """
 
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, TypeVar, get_args
 
 import cv2
 import numpy as np
 import torch
 
-from hgg.clusters import Clusters
-from hgg.predictor import Detections, Predictor, evaluating
+from hgg.predictor import Detections, Predictor, Step
 from pipeline.base.files import atomic_path
 
-STEPS = ("network", "candidates", "GNN", "clustering", "back-projection")
-"""Resizing and network; peaks with tags and features; interaction network; Algorithm 1 with its
-discriminators (or AE's greedy grouping); people in the photograph's pixels, missing joints filled."""
+STEPS: tuple[Step, ...] = get_args(Step)
 
 WARM_UP = 3  # the first passes set up what later ones find
 TAIL = 90  # percent
@@ -42,17 +39,17 @@ def measure_runtime(predictor: Predictor, images: Iterable[np.ndarray]) -> dict[
         empty without images.
     """
     rows, candidates = [], []
-    with _one_thread(), evaluating(predictor.model):
+    with _one_thread():
         for place, image in enumerate(images):
             for _ in range(WARM_UP if place == 0 else 0):
                 _timed(predictor, image)
-            seconds, found = _timed(predictor, image)
-            rows.append(seconds)
-            candidates.append(int(found.candidates.valid.sum()))
+            seconds, number = _timed(predictor, image)
+            rows.append([seconds[step] for step in STEPS])
+            candidates.append(number)
     if not rows:
         return {}
     milliseconds_IS = 1000 * np.array(rows)
-    columns = {name: milliseconds_IS[:, place] for place, name in enumerate(STEPS)}
+    columns: dict[str, np.ndarray] = {name: milliseconds_IS[:, place] for place, name in enumerate(STEPS)}
     columns["all"] = milliseconds_IS.sum(axis=1)
     return {
         "images": len(rows),
@@ -100,35 +97,22 @@ def draw_runtime(runtime: Mapping[str, Any], path: Path) -> None:
         figure.savefig(temporary, format="png", dpi=150)
 
 
-def _timed(predictor: Predictor, image: np.ndarray) -> tuple[list[float], Detections]:
-    """Seconds of each step on one image, and what was found."""
-    marks = [_now(predictor)]
+def _timed(predictor: Predictor, image: np.ndarray) -> tuple[dict[Step, float], int]:
+    """Seconds of each step of the predictor on one image, and how many candidates it found."""
+    seconds: dict[Step, float] = {}
+    candidates, mark = 0, _now(predictor)
 
-    def step(work: Callable[[], T]) -> T:
-        value = work()
-        marks.append(_now(predictor))
-        return value
+    def watch(step: Step, made: T) -> T:
+        nonlocal candidates, mark
+        now = _now(predictor)
+        seconds[step] = now - mark
+        if isinstance(made, Detections):
+            candidates = int(made.candidates.valid.sum())
+        mark = _now(predictor)
+        return made
 
-    seen = step(lambda: predictor.look([image]))
-    found = step(lambda: predictor.find(seen))
-    clusters = _grouped(predictor, found, step)
-    step(lambda: predictor.people(found, clusters))
-    return np.diff(marks).tolist(), found
-
-
-@torch.no_grad()
-def _grouped(predictor: Predictor, found: Detections, step: Callable[[Callable[[], Any]], Any]) -> Clusters:
-    """GNN and clustering as two steps; AE's grouping has no first one."""
-    grouping, candidates = predictor.model.grouping, found.candidates
-    if predictor.grouping == "associative" or predictor.model.config.grouping.decoder == "associative":
-        step(lambda: None)
-        return step(lambda: predictor.group(candidates))
-    embedding_ATH, pairs_2E = step(lambda: grouping.embed(candidates))
-
-    def cluster() -> Clusters:
-        return predictor.model.people(grouping.cluster(embedding_ATH, pairs_2E, candidates), candidates)
-
-    return step(cluster)
+    predictor.predict([image], watch)
+    return seconds, candidates
 
 
 def _now(predictor: Predictor) -> float:

@@ -11,15 +11,14 @@ from typing import Any
 import numpy as np
 import torch
 
-from hgg.associative import group_associative
-from hgg.clusters import Clusters
 from hgg.draw import COLOURS
 from hgg.draw_rounds import draw_strip
 from hgg.explain import Node, Step, explain_nodes, explain_rounds, sources
-from hgg.oracle import group_oracle
+from hgg.groupings import TITLES
 from hgg.poses import Poses
 from hgg.predictor import Detections, Predictor, evaluating
 from hgg.skeleton import Skeleton
+from hgg.targets import Targets
 from pipeline.base.errors import UserError
 from pipeline.base.files import write_text
 from pipeline.data.annotations import people_and_ignored
@@ -68,14 +67,15 @@ def explain(
     nodes = explain_nodes(candidates, found.transforms[0])
     steps = explain_rounds(hierarchy, len(nodes), model.config.grouping.cut)
     groupings = {
-        "HGG": model.people(hierarchy, candidates),
-        "AE": group_associative(candidates, model.config.grouping.tag_threshold, joints),
+        TITLES["hgg"]: model.people(hierarchy, candidates),
+        TITLES["ae"]: predictor.clusters_of(candidates, "ae"),
     }
     if label is not None:
-        groupings["oracle"] = _oracle(found, picture, label, joints)
+        targets = _truth(found, picture, label, joints)
+        groupings[TITLES["oracle"]] = predictor.clusters_of(candidates, "oracle", targets)
     people = {title: predictor.people(found, clusters)[0] for title, clusters in groupings.items()}
     write_picture(
-        out / f"{name}.rounds.png", draw_strip(picture, nodes, steps, people["HGG"], skeleton=joints)
+        out / f"{name}.rounds.png", draw_strip(picture, nodes, steps, people[TITLES["hgg"]], skeleton=joints)
     )
     data = {
         "title": name,
@@ -99,8 +99,8 @@ def explain(
     write_text(out / f"{name}.html", TEMPLATE.read_text(encoding="utf-8").replace("@DATA@", text))
 
 
-def _oracle(found: Detections, picture: np.ndarray, label: CocoImage, joints: Skeleton) -> Clusters:
-    """The candidates grouped by the labels."""
+def _truth(found: Detections, picture: np.ndarray, label: CocoImage, joints: Skeleton) -> Targets:
+    """The labels as targets, beside the candidates."""
     if picture.shape[:2] != (label.height, label.width):
         raise UserError(
             f"--labels: {label.file_name} is {label.width} x {label.height} there, the picture is "
@@ -112,8 +112,8 @@ def _oracle(found: Detections, picture: np.ndarray, label: CocoImage, joints: Sk
     except BadData as error:
         raise UserError(f"--labels: {label.file_name}: {error}") from error
     record = {"people": people, "ignore": ignore}
-    sizes = found.candidates.size.tolist()
-    return group_oracle(found.candidates, true_people([record], found.transforms, sizes, joints), joints)
+    targets = true_people([record], found.transforms, found.candidates.size.tolist(), joints)
+    return Targets(*(part.to(found.candidates.xy.device) for part in targets))
 
 
 def _node(node: Node) -> dict[str, Any]:

@@ -6,12 +6,12 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from hgg.groupings import GroupingName
 from hgg.weights import save_model
 from pipeline.base.files import atomic_path
 from pipeline.base.memory import peak_mib
 from pipeline.evaluation.evaluate import evaluate_model
 from pipeline.evaluation.gallery import Gallery
-from pipeline.evaluation.people import Grouping
 from pipeline.training.checkpoint import Checkpoints
 from pipeline.training.history import add_to_history, begin_history, draw_curves, log_line, read_history
 from pipeline.training.loop import Row, Training
@@ -59,7 +59,7 @@ class Outputs:
             return None
         scores = [0.0, 0.0]
         if self.writes:
-            groupings: list[Grouping] = ["ae"] if self.run.stage == "pretrain" else ["hgg", "ae"]
+            groupings: list[GroupingName] = ["ae"] if self.run.stage == "pretrain" else ["hgg", "ae"]
             validation = self.run.validation
             gallery = Gallery(PICTURES, config.joints)
             found = evaluate_model(

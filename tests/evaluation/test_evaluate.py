@@ -10,6 +10,7 @@ import pytest
 import torch
 
 from hgg.config import InferenceConfig, ModelConfig
+from hgg.groupings import GROUPINGS, GroupingName
 from hgg.model import HGG
 from hgg.poses import Poses
 from hgg.predictor import Predictor
@@ -21,7 +22,6 @@ from pipeline.data.shards import read_records
 from pipeline.evaluation import found as found_module
 from pipeline.evaluation.evaluate import Evaluation, evaluate_model
 from pipeline.evaluation.gallery import Gallery
-from pipeline.evaluation.people import GROUPINGS, Grouping
 from pipeline.evaluation.truth import true_people
 from pipeline.metrics.coco import coco_metrics
 from pipeline.metrics.detections import Detection, coco_rows, write_detections
@@ -42,7 +42,7 @@ class Split(NamedTuple):
         """A new model: it goes through the records once."""
         return PerfectModel(ModelConfig.model_validate({"network": NETWORK}), self.records, sigma=1.0)
 
-    def evaluate(self, *groupings: Grouping, batch_size: int = 2, limit: int = 0) -> Evaluation:
+    def evaluate(self, *groupings: GroupingName, batch_size: int = 2, limit: int = 0) -> Evaluation:
         """Evaluation of a new model."""
         return evaluate_model(
             self.model(),

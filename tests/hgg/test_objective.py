@@ -16,6 +16,7 @@ from hgg.losses import verdict_loss
 from hgg.model import HGG
 from hgg.objective import Objective, Terms
 from hgg.ohgc import Hierarchy
+from hgg.predictor import Predictor
 from hgg.skeleton import NUM_JOINTS, graph_links
 from hgg.targets import Targets
 from tests.cases.core import EQUAL, make_images, make_targets, tiny_model
@@ -182,13 +183,14 @@ def test_grouping_of_a_batch_equals_its_images_one_at_a_time() -> None:
     model = tiny_model().eval()
     maps = model(make_images(4))
     whole = find_candidates(maps.heatmaps[-1], maps.tags[-1], maps.visual, model.config.candidates)
-    together = model.group(whole)
+    predictor = Predictor(model)
+    together = predictor.clusters_of(whole, "hgg")
     for image in range(4):
         heatmaps, tags, visual = (
             p[image : image + 1] for p in (maps.heatmaps[-1], maps.tags[-1], maps.visual)
         )
         alone = find_candidates(heatmaps, tags, visual, model.config.candidates)
-        clusters = model.group(alone)
+        clusters = predictor.clusters_of(alone, "hgg")
         count = alone.kind.shape[1]
         assert together.member[image, :count].tolist() == clusters.member[0].tolist()
         torch.testing.assert_close(together.confidence[image, :count], clusters.confidence[0])
@@ -199,7 +201,7 @@ def test_confidence_is_the_macro_nodes_probability_at_the_persons_id() -> None:
     model = tiny_model().eval()
     maps = model(make_images(2))
     candidates = find_candidates(maps.heatmaps[-1], maps.tags[-1], maps.visual, model.config.candidates)
-    clusters = model.group(candidates)
+    clusters = Predictor(model).clusters_of(candidates, "hgg")
     final = model.grouping(candidates)
     for node, logit in zip(final.final_node.tolist(), final.final.logit, strict=True):
         image, person = divmod(node, candidates.kind.shape[1])
@@ -208,7 +210,7 @@ def test_confidence_is_the_macro_nodes_probability_at_the_persons_id() -> None:
     single = torch.ones_like(clusters.confidence, dtype=torch.bool).flatten()
     single[final.final_node] = False
     assert (clusters.confidence.flatten()[single] == 1).all()
-    plain = tiny_model(grouping={"macro_score": False}).eval().group(candidates)
+    plain = Predictor(tiny_model(grouping={"macro_score": False})).clusters_of(candidates, "hgg")
     assert plain.member.equal(clusters.member)
     assert (plain.confidence == 1).all()
 

@@ -1,20 +1,22 @@
 """Images to people and back to the image's own pixels, with a network that is not trained."""
 
-from typing import Literal
-
 import numpy as np
 import pytest
 import torch
 
+from hgg.associative import group_associative
 from hgg.candidates import Candidates
 from hgg.clusters import Clusters
 from hgg.config import ModelConfig
+from hgg.groupings import BLIND, GROUPINGS, BlindName
 from hgg.hourglass import Maps
 from hgg.model import HGG
+from hgg.oracle import group_oracle
 from hgg.predictor import Predictor, evaluating
 from hgg.skeleton import NUM_JOINTS
 from hgg.targets import encode_heatmaps
 from hgg.transform import apply, letterbox, to_cells
+from tests.cases.core import make_targets, tiny_model
 
 SIDE = 64
 CONFIG = ModelConfig.model_validate(
@@ -48,15 +50,15 @@ def test_joints_come_back_in_each_image_s_own_pixels() -> None:
     sizes = [(200, 100), (60, 90)]
     grid = np.stack([np.arange(NUM_JOINTS) * 2.0 + 10, np.arange(NUM_JOINTS) * 3.0 + 20], axis=1)[None]
     joints = [grid * [3.5, 1.0], grid]
-    predictor = Predictor(_Painted(sizes, joints), "associative")
+    predictor = Predictor(_Painted(sizes, joints), "ae")
     people = predictor.predict([_image(*size) for size in sizes])
     for poses, points in zip(people, joints, strict=True):
         np.testing.assert_allclose(poses.keypoints[..., :2], points, atol=0.02)
         assert 0.5 < poses.score[0] <= 1.0
 
 
-@pytest.mark.parametrize("grouping", ["hgg", "associative"])
-def test_an_untrained_model_runs_on_images_of_several_sizes(grouping: Literal["hgg", "associative"]) -> None:
+@pytest.mark.parametrize("grouping", BLIND)
+def test_an_untrained_model_runs_on_images_of_several_sizes(grouping: BlindName) -> None:
     torch.manual_seed(0)
     model = HGG(CONFIG)
     generator = np.random.default_rng(0)
@@ -81,6 +83,32 @@ def test_any_grouping_of_the_same_detections() -> None:
     assert poses.keypoints.shape == (0, NUM_JOINTS, 3)
     assert isinstance(detections.candidates, Candidates)
     assert int(detections.candidates.valid.sum()) == NUM_JOINTS
+
+
+@pytest.mark.parametrize("decoder", ["hgg", "associative"])
+def test_each_name_groups_by_its_own_function(decoder: str) -> None:
+    model = tiny_model(grouping={"decoder": decoder, "cut": 0.3})
+    predictor = Predictor(model)
+    generator = np.random.default_rng(0)
+    candidates = predictor.detect([generator.integers(0, 256, (SIDE, SIDE, 3), dtype=np.uint8)]).candidates
+    targets = make_targets([2])
+    by_tags = group_associative(candidates, model.config.grouping.tag_threshold)
+    with evaluating(model):
+        by_rounds = model.people(model.grouping(candidates), candidates)
+    expected = {
+        "ae": by_tags,
+        "hgg": by_tags if decoder == "associative" else by_rounds,
+        "oracle": group_oracle(candidates, targets),
+    }
+    for name in GROUPINGS:
+        for found, wanted in zip(
+            predictor.clusters_of(candidates, name, targets), expected[name], strict=True
+        ):
+            assert torch.equal(found, wanted)
+    assert not torch.equal(by_tags.member, by_rounds.member)
+    assert model.training
+    with pytest.raises(ValueError, match="give its targets"):
+        predictor.clusters_of(candidates, "oracle")
 
 
 def test_what_is_not_an_rgb_image_is_refused() -> None:

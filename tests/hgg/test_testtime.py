@@ -67,7 +67,7 @@ def test_one_scale_and_no_flip_is_the_plain_way_to_the_last_bit(decoder: str) ->
     maps = model(torch.from_numpy(np.stack(images)).permute(0, 3, 1, 2).float() / 255)
     heatmaps, tags = maps.heatmaps[-1].detach(), maps.tags[-1].detach()
     candidates = find_candidates(heatmaps, tags, maps.visual, model.config.candidates)
-    clusters = model.group(candidates)
+    clusters = Predictor(model).clusters_of(candidates, "hgg")
     in_cells = to_poses(candidates, clusters, heatmaps, tags[:, None], fill_missing=True)
     plain = [to_original(poses, letterbox(INPUT, INPUT, INPUT)) for poses in in_cells]
     assert sum(len(poses.score) for poses in plain) >= 10
@@ -216,7 +216,7 @@ def test_short_side_finds_what_is_there_whatever_else_is_in_the_batch() -> None:
         images.append(image)
     for flip in (False, True):
         inference = InferenceConfig(resize="short", flip=flip)
-        predictor = Predictor(model, "associative", inference)
+        predictor = Predictor(model, "ae", inference)
         together = predictor.predict(images)
         assert _same(together, [predictor.predict([image])[0] for image in images])
         for poses, spot in zip(together, spots, strict=True):

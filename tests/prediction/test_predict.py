@@ -17,7 +17,7 @@ from pycocotools.coco import COCO
 from hgg.config import ModelConfig
 from hgg.model import HGG
 from hgg.poses import Poses
-from hgg.predictor import Predictor
+from hgg.predictor import Predictor, Watch, unwatched
 from hgg.skeleton import NUM_JOINTS
 from hgg.weights import save_model
 from pipeline.base import progress
@@ -35,7 +35,7 @@ class _Fixed(Predictor):
     def __init__(self) -> None:
         super().__init__(HGG(MODEL))
 
-    def predict(self, images: Sequence[np.ndarray]) -> list[Poses]:
+    def predict(self, images: Sequence[np.ndarray], watch: Watch = unwatched) -> list[Poses]:
         keypoints = np.zeros((2, NUM_JOINTS, 3), np.float32)
         keypoints[0] = np.linspace((10, 10, 0.9), (40, 30, 0.5), NUM_JOINTS)
         keypoints[1, :2] = (5.004, 6, 0.5), (9, 8, 0.25)
