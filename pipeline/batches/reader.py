@@ -14,7 +14,7 @@ from pipeline.base.errors import UserError
 from pipeline.batches.collate import Batch, collate
 from pipeline.batches.order import Order
 from pipeline.data.rows import open_parquet
-from pipeline.data.shards import held_out_shards, samples_manifest
+from pipeline.data.shards import Manifest, held_out_shards, samples_manifest
 
 COLUMNS = ["image_id", "view", "jpeg", "heatmaps", "mask", "joints", "areas"]
 
@@ -57,8 +57,9 @@ class SampleReader(IterableDataset[Batch]):
         held_out: float = 0.0,
     ) -> None:
         super().__init__()
-        self.units = find_units(folder, held_out)
-        self.joint_types = _joint_types(folder)
+        manifest = samples_manifest(folder)
+        self.units = find_units(manifest, held_out)
+        self.joint_types: int = manifest.settings["joints"]
         self.start_step = start_step
         try:
             self.order = Order([unit.rows for unit in self.units], batch_size * world, world, seed)
@@ -98,8 +99,9 @@ class SampleReader(IterableDataset[Batch]):
 def read_in_order(folder: Path, batch_size: int) -> Iterator[Batch]:
     """Every sample once, in the files' order, the last batch shorter; for validation."""
     rows: list[dict[str, Any]] = []
-    joint_types = _joint_types(folder)
-    for unit in find_units(folder):
+    manifest = samples_manifest(folder)
+    joint_types = manifest.settings["joints"]
+    for unit in find_units(manifest):
         table = _read(unit)
         for index in range(unit.rows):
             rows.append(_row(table, index))
@@ -110,14 +112,11 @@ def read_in_order(folder: Path, batch_size: int) -> Iterator[Batch]:
         yield collate(rows, 0, 0, joint_types)
 
 
-def find_units(folder: Path, held_out: float = 0.0) -> list[Unit]:
-    """Row groups of the sample files that the manifest names, in its order, without the share held out.
-
-    Raises `UserError` where preprocessing has not finished there.
-    """
-    files = samples_manifest(folder).files
+def find_units(manifest: Manifest, held_out: float = 0.0) -> list[Unit]:
+    """Row groups of the sample files that a manifest names, in its order, without the share held out."""
+    files = manifest.files[: held_out_shards(manifest, held_out).start]
     with ThreadPoolExecutor() as pool:  # in a store each file is an answer to wait for
-        units = pool.map(_units_of, files[: held_out_shards(folder, held_out).start])
+        units = pool.map(_units_of, files)
     return [unit for of_file in units for unit in of_file]
 
 
@@ -125,10 +124,6 @@ def _units_of(file: Path) -> list[Unit]:
     with open_parquet(file) as parquet:
         metadata = parquet.metadata
     return [Unit(file, group, metadata.row_group(group).num_rows) for group in range(metadata.num_row_groups)]
-
-
-def _joint_types(folder: Path) -> int:
-    return samples_manifest(folder).settings["joints"]
 
 
 def _read(unit: Unit) -> pa.Table:

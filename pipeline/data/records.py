@@ -51,7 +51,17 @@ def plan_records(config: RunConfig, split: str) -> ShardPlan:
     ]
     folder = stage_folder(config.run_root, "records", split)
     write = partial(write_records, folder=folder, pictures=pictures, settings=settings, dialect=dialect)
-    return ShardPlan("records", split, "images", source, folder, settings, shards, write, before)
+    return ShardPlan(
+        name="records",
+        split=split,
+        unit="images",
+        source=source,
+        folder=folder,
+        settings=settings,
+        shards=shards,
+        write=write,
+        before=before,
+    )
 
 
 def write_records(

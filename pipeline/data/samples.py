@@ -47,7 +47,17 @@ def plan_samples(config: RunConfig, split: str) -> ShardPlan:
     ]
     folder = stage_folder(config.run_root, "samples", split)
     write = partial(write_samples, folder=folder, settings=settings, data=data, network=config.network)
-    return ShardPlan("samples", split, "views", source, folder, settings, shards, write, Tally())
+    return ShardPlan(
+        name="samples",
+        split=split,
+        unit="views",
+        source=source,
+        folder=folder,
+        settings=settings,
+        shards=shards,
+        write=write,
+        before=Tally(),
+    )
 
 
 def write_samples(

@@ -61,6 +61,7 @@ class Manifest(NamedTuple):
         counts: rows, and whatever else was counted.
         rejected: images left out, by reason.
         shards: each shard's row, its rejections by reason.
+        folder: that it is in.
         files: the shards, in order.
     """
 
@@ -71,6 +72,7 @@ class Manifest(NamedTuple):
     counts: dict[str, int]
     rejected: dict[str, int]
     shards: list[dict[str, Any]]
+    folder: Path
     files: list[Path]
 
 
@@ -147,14 +149,14 @@ def read_records(folder: Path) -> Iterator[dict[str, Any]]:
     return read_rows(records_manifest(folder).files)
 
 
-def held_out_shards(folder: Path, share: float) -> range:
-    """The shards of a folder that are not trained on: the last ones, at least one where `share` is above 0.
+def held_out_shards(manifest: Manifest, share: float) -> range:
+    """The shards that are not trained on: the last ones, at least one where `share` is above 0.
 
     A shard of samples holds the views of the images of the shard of records of the same number.
 
     Raises `UserError` where no shard would be left.
     """
-    total = len(_read_manifest(folder).shards)
+    folder, total = manifest.folder, len(manifest.shards)
     held = max(1, round(total * share)) if share else 0
     if total and held >= total:
         raise UserError(
@@ -185,4 +187,4 @@ def _read_manifest(folder: Path) -> Manifest:
 
 
 def _to_manifest(folder: Path, values: dict[str, Any]) -> Manifest:
-    return Manifest(**values, files=[folder / row["file"] for row in values["shards"]])
+    return Manifest(**values, folder=folder, files=[folder / row["file"] for row in values["shards"]])

@@ -84,7 +84,7 @@ class StageRun(NamedTuple):
         data, held_out = self.config.data, self.config.train.held_out
         split = data.train_split if held_out else data.val_split
         records = stage_folder(self.config.run_root, "records", split)
-        shards = held_out_shards(self.samples, held_out) if held_out else None
+        shards = held_out_shards(samples_manifest(self.samples), held_out) if held_out else None
         return Validation(records, annotation_file(data, split), shards)
 
 

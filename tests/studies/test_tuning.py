@@ -12,10 +12,11 @@ from hgg.model import HGG
 from hgg.weights import save_model
 from pipeline.base.errors import UserError
 from pipeline.batches.reader import SampleReader
-from pipeline.data.shards import held_out_shards
+from pipeline.data.shards import held_out_shards, samples_manifest
 from pipeline.settings.config import RunConfig
 from pipeline.settings.fingerprint import fingerprint
 from pipeline.settings.load import load_config
+from pipeline.studies.tuning import on_ray
 from pipeline.studies.tuning.points import (
     SEARCHED,
     first_points,
@@ -123,7 +124,7 @@ def test_rungs_grow_by_the_reduction_and_end_before_the_last_step(base: RunConfi
 def test_what_is_held_out_is_scored_and_never_trained_on(base: RunConfig) -> None:
     config = point_config(base, paper_point(base))
     run = plan_stage(config, "joint")
-    assert run.validation.shards == held_out_shards(run.samples, 0.3) == range(2, 3)
+    assert run.validation.shards == held_out_shards(samples_manifest(run.samples), 0.3) == range(2, 3)
     assert run.validation.records.name == config.data.train_split
     every = SampleReader(run.samples, 2)
     kept = SampleReader(run.samples, 2, held_out=0.3)
@@ -132,8 +133,8 @@ def test_what_is_held_out_is_scored_and_never_trained_on(base: RunConfig) -> Non
     }
     assert plan_stage(config, "joint").name != plan_stage(base, "joint").name
     with pytest.raises(UserError, match=r"train.held_out=0.9: .* has 3 shards, and none would be left"):
-        held_out_shards(run.samples, 0.9)
-    assert not held_out_shards(run.samples, 0.0)
+        held_out_shards(samples_manifest(run.samples), 0.9)
+    assert not held_out_shards(samples_manifest(run.samples), 0.0)
 
 
 def test_the_same_point_is_the_same_training_and_another_seed_is_not(base: RunConfig) -> None:
@@ -252,3 +253,14 @@ def test_the_verdict_says_when_nothing_is_better(base: RunConfig) -> None:
     best = _end(base, 2, 0.2, {})
     assert "no seed was trained" in verdict(base, best, Compared([], []))
     assert "0.1000 AP below" in verdict(base, best, Compared([0.1], [0.2]))
+
+
+def test_a_sweep_that_other_code_began_is_refused_in_one_line(tmp_path: Path) -> None:
+    (tmp_path / on_ray.STATE).mkdir()
+    kept = b"cpipeline.tuner\nsearch\n."  # a pickle of a function by its name
+    (tmp_path / on_ray.STATE / "tuner.pkl").write_bytes(kept)
+    assert on_ray.begun(tmp_path)
+    with pytest.raises(
+        UserError, match=r"another version of the code.*No module named 'pipeline.tuner'.*anew"
+    ):
+        on_ray._restored(tmp_path, lambda _: None)

@@ -15,7 +15,7 @@ from ray.tune.integration.ray_train import TuneReportCallback
 from ray.tune.schedulers import ASHAScheduler, FIFOScheduler
 from ray.tune.search.optuna import OptunaSearch
 
-from pipeline.base.errors import first_line
+from pipeline.base.errors import UserError, first_line
 from pipeline.base.provenance import Origin
 from pipeline.cluster.resources import cpus_needed, in_tasks, limit_threads, ray_storage, room_for
 from pipeline.cluster.start import start_ray
@@ -112,15 +112,22 @@ def _new_tuner(base: RunConfig, folder: Path, trainable: Any) -> tune.Tuner:
 
 
 def _restored(folder: Path, trainable: Any) -> tune.Tuner:
+    """The search as Ray Tune pickled it; `UserError` where that was by code of other names."""
     storage = ray_storage(folder / STATE)
-    with _scores_may_be_missing():
-        return tune.Tuner.restore(
-            storage.pop("storage_path"),
-            trainable=trainable,
-            resume_unfinished=True,
-            resume_errored=True,
-            **storage,
-        )
+    try:
+        with _scores_may_be_missing():
+            return tune.Tuner.restore(
+                storage.pop("storage_path"),
+                trainable=trainable,
+                resume_unfinished=True,
+                resume_errored=True,
+                **storage,
+            )
+    except (ImportError, AttributeError) as error:
+        raise UserError(
+            f"{folder}: this sweep was begun by another version of the code, and cannot be read "
+            f"({first_line(error)}): finish it with that version, or move the folder away to begin anew"
+        ) from error
 
 
 @contextmanager
