@@ -2,8 +2,6 @@
 
 One forward pass serves three groupings: associative embedding (AE), HGG and the oracle. Needs neither Ray
 nor MLflow. What is kept of an image is its detections, so memory does not grow with pictures or maps.
-
-Letters: B images, P people, J joint types, S side of the output maps in cells.
 """
 
 from collections.abc import Mapping, Sequence

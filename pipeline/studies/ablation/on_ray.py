@@ -14,7 +14,7 @@ from pipeline.cluster.start import start_ray
 from pipeline.commands.evaluate import run_evaluation
 from pipeline.commands.train import run_stage
 from pipeline.settings.config import RunConfig
-from pipeline.studies.ablation.rows import Row, Trial, finished_trials
+from pipeline.studies.ablation.rows import Row, RowTrial, finished_trials
 from pipeline.studies.ablation.table import write_tables
 from pipeline.tracking.run import Tracked
 from pipeline.training.history import read_history
@@ -28,7 +28,7 @@ class Unit(NamedTuple):
     """What is run in one go: a training and the trials that evaluate it."""
 
     training: RunConfig
-    trials: list[Trial]
+    trials: list[RowTrial]
 
     @property
     def name(self) -> str:
@@ -37,14 +37,14 @@ class Unit(NamedTuple):
         return f"row {' and '.join(rows)} seed {self.trials[0].seed}"
 
 
-def units_of(trials: Sequence[Trial]) -> list[Unit]:
+def units_of(trials: Sequence[RowTrial]) -> list[Unit]:
     """Trials put together by their trainings; seed by seed, so that a half-finished table has all rows."""
     places = {trial.training.trial: place for place, trial in reversed([*enumerate(trials)])}
     ordered = sorted(trials, key=lambda trial: (trial.seed, places[trial.training.trial]))
     return [Unit(part[0].training, part) for part in _parts(ordered)]
 
 
-def _parts(ordered: Sequence[Trial]) -> list[list[Trial]]:
+def _parts(ordered: Sequence[RowTrial]) -> list[list[RowTrial]]:
     return [list(part) for _, part in groupby(ordered, key=lambda trial: trial.training.trial)]
 
 

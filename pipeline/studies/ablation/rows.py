@@ -37,7 +37,7 @@ class Row(NamedTuple):
     beside its seeds."""
 
 
-class Trial(NamedTuple):
+class RowTrial(NamedTuple):
     """One evaluation of one training."""
 
     row: Row
@@ -118,7 +118,7 @@ def read_row(name: str, known: Mapping[str, Path], files: Sequence[Path], overri
     return Row(name, config, training, fingerprint(parts))
 
 
-def plan_trials(row: Row, seeds: int) -> list[Trial]:
+def plan_trials(row: Row, seeds: int) -> list[RowTrial]:
     """A row's trials with the training seeds `train.seed`, + 1 and so on.
 
     Where `ablation.draws` asks for several evaluations, all are of the first seed's model.
@@ -139,7 +139,7 @@ def finished_trials(run_root: Path) -> list[dict[str, Any]]:
     return [result for result in results if "ablation" in result]
 
 
-def _trial(row: Row, seed: int, draw: int) -> Trial:
+def _trial(row: Row, seed: int, draw: int) -> RowTrial:
     training = _with(row.training, train={"seed": seed})
     folder = f"{FOLDER}/{plan_stage(training, 'joint').name}"
     training = training.model_copy(update={"trial": folder})
@@ -150,7 +150,7 @@ def _trial(row: Row, seed: int, draw: int) -> Trial:
         # Times would be those of several trainings at once.
         evaluate={"checkpoint": training.outputs / "joint" / "last.pt", "seed": draw, "runtime_images": 0},
     ).model_copy(update={"trial": place})
-    return Trial(row, seed, draw, training, evaluation)
+    return RowTrial(row, seed, draw, training, evaluation)
 
 
 def _with(config: RunConfig, **groups: Mapping[str, Any]) -> RunConfig:
