@@ -34,8 +34,8 @@ def plan_samples(config: RunConfig, split: str) -> ShardPlan:
         **described(config.network, Decides.SAMPLES),
         "output_size": config.network.output_size,
         "joints": config.joints.count,
-        **described(data.model_copy(update={"views": views}), Decides.SAMPLES),
-    }
+        "views": views,
+    } | described(data.model_copy(update={"views": views}), Decides.SAMPLES)
     shards = [
         PlannedShard(
             shard=row["shard"],
