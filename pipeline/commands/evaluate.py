@@ -70,9 +70,9 @@ def run_evaluation(
     with track(config, "evaluate", folder, tags, resume=resume, origin=origin) as tracked:
         found = evaluate_by_parts(plan, predictor, annotations)
         parts, fates = diagnose(found), sum_fates(found)
+        _write(folder, config, found, parts, fates)
         gallery_of(plan, predictor, found).draw(folder / "pictures")
         runtime = _runtime(predictor, plan.records, config, folder)
-        _write(folder, config, found, parts, fates)
         results = {
             **_figures(found, parts, fates),
             "runtime": runtime,

@@ -54,14 +54,14 @@ def search(base: RunConfig, folder: Path, tracked: Tracked) -> list[Trial]:
         tracked: MLflow run that the trials' runs belong to.
 
     Raises:
-        UserError: the cluster has no room for one trial.
+        UserError: the cluster has no room for one trial, or another version of the code began the search.
     """
     for name, value in QUIET.items():
         os.environ.setdefault(name, value)
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     with start_ray(cpus=cpus_needed(base.train)):
-        about = _trainable(base, tracked.run_id, tracked.origin)
-        trainable = tune.with_resources(about, _resources(base.train))
+        trial = _trainable(base, tracked.run_id, tracked.origin)
+        trainable = tune.with_resources(trial, _resources(base.train))
         if begun(folder):
             log.info("tune: going on with the search in %s", folder)
             tuner = _restored(folder, trainable)
