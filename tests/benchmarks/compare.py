@@ -6,6 +6,7 @@ Both run the benchmarks of this checkout, on their own `hgg` and `pipeline`, in 
 import argparse
 import shutil
 import subprocess
+import sys
 import tempfile
 from pathlib import Path
 
@@ -31,6 +32,9 @@ def main() -> None:
         try:
             shutil.rmtree(before / "tests" / "benchmarks", ignore_errors=True)
             shutil.copytree(REPOSITORY / "tests" / "benchmarks", before / "tests" / "benchmarks")
+            problem = _cannot_run(before)
+            if problem:
+                parser.error(f"{arguments.ref} cannot run the benchmarks of this checkout: {problem}")
             found = _in_turn([before, REPOSITORY], Path(folder))
         finally:
             _git("worktree", "remove", "--force", str(before))
@@ -38,6 +42,14 @@ def main() -> None:
     for (work, case), was in found[0].items():
         now = found[1][work, case]
         print(f"{f'{work}, {case}':70}{1000 * was:12.2f}{1000 * now:10.2f}{now / was:8.2f}")
+
+
+def _cannot_run(checkout: Path) -> str:
+    """The last line of what is wrong where a commit lacks what the benchmarks import; else nothing."""
+    modules = ", ".join(piece.removesuffix(".py").replace("/", ".") for piece in PIECES)
+    command = [sys.executable, "-c", f"import {modules}"]
+    done = subprocess.run(command, cwd=checkout, capture_output=True, text=True)
+    return done.stderr.strip().rpartition("\n")[2]
 
 
 def _in_turn(checkouts: list[Path], folder: Path) -> list[Times]:
