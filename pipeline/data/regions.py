@@ -84,6 +84,9 @@ def _checked_rle(rle: dict[str, Any], width: int, height: int) -> Rle:
         raise BadData("segmentation", f"RLE counts of type {type(counts).__name__}")
     if any(run < 0 for run in runs) or sum(runs) != width * height:
         raise BadData("segmentation", f"RLE covers {sum(runs)} of {width * height} pixels")
+    # pycocotools merges two masks in memory for as many runs as there are pixels, and writes past it.
+    if not all(runs[1:]):
+        raise BadData("segmentation", f"RLE with an empty run among its {len(runs)}")
     return _encode({"size": size, "counts": runs}, width, height)
 
 

@@ -80,6 +80,9 @@ def test_a_polygon_far_outside_ends_at_the_border() -> None:
         NOWHERE | {"size": [WIDTH, HEIGHT]},
         NOWHERE | {"counts": [5, 5]},
         NOWHERE | {"counts": [-5, WIDTH * HEIGHT + 5]},
+        NOWHERE | {"counts": [0, 5, 0, 0, WIDTH * HEIGHT - 5]},
+        # As many runs of no length as overflow what pycocotools merges in.
+        NOWHERE | {"counts": [0] * (4 * WIDTH * HEIGHT) + [WIDTH * HEIGHT]},
         NOWHERE | {"counts": 7},
         NOWHERE | {"counts": "~~~~"},
         NOWHERE | {"counts": "\x10"},
