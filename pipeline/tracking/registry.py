@@ -6,12 +6,15 @@ version gets the alias `challenger`.
 """
 
 import json
+import logging
+import re
+import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from pipeline.base.errors import UserError, first_line
-from pipeline.base.files import atomic_path, write_text
+from pipeline.base.files import atomic_path, sha256_file, write_text
 from pipeline.settings.config import RunConfig
 from pipeline.settings.paths import REGISTERED
 from pipeline.tracking.run import Tracked
@@ -26,6 +29,11 @@ WEIGHTS = "weights.pt"
 CONCURRENT_MILLISECONDS = 10 * 60 * 1000
 # What MLflow answers where there is no such model, and where no version has the alias.
 ABSENT = ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE")
+# How often a version is given its alias, where the store fails at it, and the wait between two tries.
+SETTLE_TRIES, SETTLE_SECONDS = 5, 0.5
+SHA256 = re.compile(r"[0-9a-f]{64}")
+
+log = logging.getLogger(__name__)
 
 
 class Version(NamedTuple):
@@ -60,7 +68,21 @@ def settle(client: "MlflowClient", name: str, number: int) -> tuple[str, bool]:
 
     The registry cannot move an alias on condition that nobody else has. So a version looks again after it has
     moved it: who looks last sees all versions of registrations at the same time, and the best of them wins.
+    Where two move it in the same moment, a store on SQL refuses one of them, which then looks again.
     """
+    from mlflow.exceptions import MlflowException
+
+    for _ in range(SETTLE_TRIES - 1):
+        try:
+            return _settle(client, name, number)
+        except MlflowException as error:
+            log.info("%s version %d: the alias is looked at again: %s", name, number, first_line(error))
+            time.sleep(SETTLE_SECONDS)
+    return _settle(client, name, number)
+
+
+def _settle(client: "MlflowClient", name: str, number: int) -> tuple[str, bool]:
+    """One look, one move, and the second look."""
     new = _version(client, name, number)
     before = champion(client, name)
     verdict, better = judge(new, before)
@@ -105,7 +127,7 @@ def fetch(config: RunConfig, uri: str) -> Path:
     """The weights of a registered model as a file under the run root; fetched once a version.
 
     Raises:
-        UserError: no such model in the store, or one without weights of ours.
+        UserError: no such model in the store, or one whose weights are not those that its tag names.
     """
     import mlflow
     from mlflow.exceptions import MlflowException
@@ -124,7 +146,12 @@ def fetch(config: RunConfig, uri: str) -> Path:
             f"{uri}: not in {store_uri(config)} ({why}): register one with jobs/register.py, "
             "or name the store with tracking.uri or MLFLOW_TRACKING_URI"
         ) from error
-    target = config.run_root / "registered" / f"{name}-{found.version}-{found.tags.get('sha256', '')[:12]}.pt"
+    sha256 = found.tags.get("sha256", "")
+    if not SHA256.fullmatch(sha256):
+        raise UserError(
+            f"{uri}: its tag sha256={sha256!r} is no SHA-256 of weights: take a version of jobs/register.py"
+        )
+    target = config.run_root / "registered" / f"{name}-{found.version}-{sha256[:12]}.pt"
     if not target.is_file():
         with atomic_path(target) as temporary:
             stored = client.get_model_version_download_uri(name, found.version)
@@ -132,6 +159,11 @@ def fetch(config: RunConfig, uri: str) -> Path:
                 artifact_uri=f"{stored}/artifacts/{WEIGHTS}", tracking_uri=store_uri(config)
             )
             temporary.write_bytes(Path(fetched).read_bytes())
+            if sha256_file(temporary) != sha256:
+                raise UserError(
+                    f"{uri}: the weights in {stored} are not those of its tag sha256={sha256}: they were "
+                    "changed since they were registered; register the model again"
+                )
     return target
 
 

@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from mlflow.exceptions import MlflowException
 
 from hgg.weights import load_model
 from pipeline.base.errors import UserError
@@ -18,6 +19,7 @@ from pipeline.commands.register import register
 from pipeline.evaluation.trained import model_file
 from pipeline.settings.config import RunConfig
 from pipeline.settings.load import load_config
+from pipeline.tracking import registry
 from pipeline.tracking.registry import CHALLENGER, CHAMPION, Version, champion, fetch, judge, settle
 from pipeline.tracking.store import open_store
 from tests.cases.evaluation import make_records, save_untrained, write_coco
@@ -138,6 +140,50 @@ def test_two_processes_at_once_leave_one_consistent_champion(config: RunConfig, 
     now = champion(client, "pair")
     assert now is not None
     assert now.ap == 0.7
+
+
+def test_an_alias_that_another_moves_at_the_same_moment_is_looked_at_again(
+    config: RunConfig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(registry, "SETTLE_SECONDS", 0.0)
+    client = open_store(config)
+    client.create_registered_model("moment")
+    version = client.create_model_version("moment", "file:///nowhere", tags={"ap": "0.5", "data": "d"})
+    real, refused = client.set_registered_model_alias, []
+
+    def refuse_twice(*arguments: str) -> None:
+        if len(refused) < 2:
+            refused.append(arguments)
+            raise MlflowException("UNIQUE constraint failed: registered_model_aliases")
+        real(*arguments)
+
+    monkeypatch.setattr(client, "set_registered_model_alias", refuse_twice)
+    assert settle(client, "moment", int(version.version)) == ("there was no champion", True)
+    assert len(refused) == 2
+    refused[:] = []
+    monkeypatch.setattr(registry, "SETTLE_TRIES", 1)
+    client.delete_registered_model_alias("moment", CHAMPION)
+    with pytest.raises(MlflowException, match="UNIQUE"):
+        settle(client, "moment", int(version.version))
+
+
+@pytest.mark.parametrize(
+    ("tag", "complaint"),
+    [
+        ("/../../../zz", "is no SHA-256 of weights"),
+        ("", "is no SHA-256 of weights"),
+        ("0" * 64, "changed since they were registered"),
+    ],
+)
+def test_weights_are_those_that_the_tag_names(config: RunConfig, tag: str, complaint: str) -> None:
+    config = _named(config, f"tag-{tag[:1] == '0'}-{len(tag)}")
+    _with_ap(config, 0.5)
+    register(config, None, dry_run=False)
+    open_store(config).set_model_version_tag(config.tracking.model, "1", "sha256", tag)
+    before = set(config.run_root.rglob("registered/*"))
+    with pytest.raises(UserError, match=complaint):
+        fetch(config, f"models:/{config.tracking.model}/1")
+    assert set(config.run_root.rglob("registered/*")) == before
 
 
 def test_a_registered_model_stands_wherever_a_checkpoint_does(config: RunConfig) -> None:
