@@ -94,8 +94,8 @@ def explain(
         },
         "people": {title: _people(poses, nodes) for title, poses in people.items()},
     }
-    # A closing tag inside the data would end the script element.
-    text = json.dumps(data, separators=(",", ":"), allow_nan=False).replace("</", "<\\/")
+    # A tag or a comment inside the data, as in a photograph's name, would end the script element.
+    text = json.dumps(data, separators=(",", ":"), allow_nan=False).replace("<", "\\u003c")
     write_text(out / f"{name}.html", TEMPLATE.read_text(encoding="utf-8").replace("@DATA@", text))
 
 

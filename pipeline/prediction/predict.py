@@ -2,6 +2,7 @@
 
 from collections import Counter
 from collections.abc import Iterator, Mapping
+from itertools import chain, count
 from pathlib import Path
 from typing import Any
 
@@ -149,6 +150,10 @@ def _category(skeleton: Skeleton) -> dict[str, Any]:
 
 
 def _picture_names(images: list[Path]) -> list[str]:
-    """Each image's name with .png; with its own suffix before where two differ in that alone."""
-    stems = Counter(path.stem for path in images)
-    return [f"{path.stem if stems[path.stem] == 1 else path.name}.png" for path in images]
+    """Each image's name with .png; with its own suffix before where another is named alike; no name twice."""
+    stems, names = Counter(path.stem for path in images), dict[str, None]()
+    for path in images:
+        plain = path.stem if stems[path.stem] == 1 else path.name
+        more = (f"{path.name}-{number}" for number in count(2))
+        names[next(f"{name}.png" for name in chain([plain], more) if f"{name}.png" not in names)] = None
+    return [*names]

@@ -114,6 +114,14 @@ def test_the_page_needs_no_network_and_holds_all_that_it_shows(page: Path) -> No
     assert {joint[3] for joint in keypoints if joint[3] >= 0} == set(range(len(data["nodes"])))
 
 
+def test_a_name_cannot_leave_the_data(tmp_path: Path) -> None:
+    name = "<!-- <script> & <b>"
+    explain(_predictor(), _picture(), name, tmp_path)
+    page = tmp_path / f"{name}.html"
+    assert _data(page)["title"] == name
+    assert name not in page.read_text()
+
+
 def test_arrow_keys_step_through_the_rounds(driver: Any, page: Path) -> None:
     data = _data(page)
     _open(driver, page)

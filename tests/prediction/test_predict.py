@@ -168,3 +168,12 @@ def test_the_command_refuses_bad_input_in_one_line(
     assert done.stderr.count("\n") == 1
     assert done.stdout == ""
     assert not (tmp_path / "out").exists()
+
+
+def test_images_that_are_named_alike_have_a_picture_each(tmp_path: Path) -> None:
+    images = [tmp_path / name for name in ("a.jpg", "a.png", "a.jpg.png", "b.jpg")]
+    for path in images:
+        path.write_bytes(encode_jpeg(np.full((48, 64, 3), 90, np.uint8), 90))
+    assert predict_images(_Fixed(), images, tmp_path / "out", batch_size=2)["images"] == 4
+    pictures = {path.name for path in (tmp_path / "out" / "pictures").iterdir()}
+    assert pictures == {"a.jpg.png", "a.png.png", "a.jpg.png-2.png", "b.png"}
