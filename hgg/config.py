@@ -44,6 +44,10 @@ class NetworkConfig(Settings):
         """What the sides of any input are multiples of, in pixels (AE: 64)."""
         return NUM_STRIDE * 2**self.depth
 
+    def normalises_nothing(self, images: int) -> bool:
+        """Whether batch normalisation would see one value a channel: so many images, maps of one cell."""
+        return self.norm == "batch" and images == 1 and self.input_size == self.step
+
     @model_validator(mode="after")
     def _levels_fit(self) -> "NetworkConfig":
         if self.input_size % self.step:

@@ -125,9 +125,10 @@ def read_safely(path: Path) -> dict[str, Any]:
     except FileNotFoundError:
         raise ValueError(f"{path}: no such file") from None
     except (OSError, EOFError, RuntimeError, pickle.UnpicklingError) as error:
+        why = (str(error).splitlines() or [type(error).__name__])[0]  # of an empty file torch says nothing
         raise ValueError(
             f"{path}: not a checkpoint, cut off, or one that holds code, which is never run; "
-            f"make it again ({str(error).splitlines()[0]})"
+            f"make it again ({why})"
         ) from error
     if not isinstance(content, dict):
         raise ValueError(f"{path}: not a checkpoint: it holds a {type(content).__name__}")

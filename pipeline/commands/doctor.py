@@ -72,7 +72,10 @@ def check_model(config: RunConfig) -> Iterator[Finding]:
             return
     torch.manual_seed(config.train.seed)
     model = HGG(config.model)
-    loss = Objective(model, config.loss, joint=True)(*_one_image(config)).total
+    images, targets = _one_image(config)
+    if config.network.normalises_nothing(1):  # twice the same then
+        images, targets = torch.cat([images] * 2), targets._make(torch.cat([part] * 2) for part in targets)
+    loss = Objective(model, config.loss, joint=True)(images, targets).total
     loss.backward()
     parameters = sum(parameter.numel() for parameter in model.parameters())
     size = config.network.input_size

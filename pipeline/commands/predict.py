@@ -1,5 +1,6 @@
 """Prediction from the job's side: which model, which photographs, where to."""
 
+import logging
 from pathlib import Path
 from typing import Any
 
@@ -7,9 +8,11 @@ from hgg.predictor import Predictor
 from pipeline.base.errors import UserError
 from pipeline.data.formats import image_folder
 from pipeline.evaluation.trained import model_file, trained_model
-from pipeline.prediction.predict import explain_images, explainable, find_images, predict_images
+from pipeline.prediction.predict import explain_images, explainable, find_images, predict_images, readable
 from pipeline.settings.config import RunConfig
 from pipeline.tracking.registry import local_model
+
+log = logging.getLogger(__name__)
 
 
 def run_prediction(
@@ -24,6 +27,8 @@ def run_prediction(
 ) -> dict[str, Any]:
     """Write people.json, pictures/ and, if they are to be explained, explained/; returns places and counts.
 
+    Images that cannot be read are left out; the log and the results name them with their reasons.
+
     Args:
         config: settings.
         source: image or folder of images; None is a few of the validation split.
@@ -35,16 +40,21 @@ def run_prediction(
         labels: COCO keypoint annotation file of the images, for the oracle's grouping.
 
     Raises:
-        UserError: no image, no model, or what does not go together.
+        UserError: no image that can be read, no model, or what does not go together.
     """
+    out = out or config.outputs / "predict"
+    if out.exists() and not out.is_dir():
+        raise UserError(f"--out={out}: a file is there: name a folder")
     images, place = _images(config, source)
     file = local_model(config, checkpoint) if checkpoint else model_file(config)
     settings = None if checkpoint and own_settings else config.model
     predictor = Predictor(trained_model(file, settings, config.train.use_gpu), inference=config.inference)
     if labels is not None and not explain:
         raise UserError(f"--labels={labels}: only --explain looks at labels: add it")
+    images, left_out = readable(images)
+    for name, why in left_out.items():
+        log.warning("predict: %s is left out: %s", name, why)
     explained = explainable(predictor, images, labels) if explain else {}
-    out = out or config.outputs / "predict"
     counts = predict_images(predictor, images, out, batch_size=config.evaluate.batch_size)
     explain_images(predictor, explained, out / "explained")
     return {
@@ -52,6 +62,7 @@ def run_prediction(
         "people_file": str(out / "people.json"),
         "pictures": str(out / "pictures"),
         **({"explained": str(out / "explained")} if explained else {}),
+        **({"left_out": left_out} if left_out else {}),
     } | counts
 
 

@@ -16,9 +16,10 @@ from pipeline.data.annotations import FIELDS, is_person
 from pipeline.data.rejects import Rejection
 
 KEPT = ("id", "iscrowd", *FIELDS)
+MOST = (1 << 63) - 1  # that a column of whole numbers holds
 PARTS = ("images", "annotations", "categories")
 IMAGE_FIELDS: dict[str, tuple[type, Any, str]] = {  # type, smallest value, both in words
-    "id": (int, 0, "a whole number"),
+    "id": (int, 0, "a whole number below 2^63"),
     "file_name": (str, None, "text"),
     "width": (int, 1, "a positive whole number"),
     "height": (int, 1, "a positive whole number"),
@@ -136,7 +137,8 @@ def _image(entry: Any, where: str, path: Path) -> CocoImage:
     values = entry if isinstance(entry, dict) else {}
     for field, (kind, least, wanted) in IMAGE_FIELDS.items():
         value = values.get(field)
-        if not isinstance(value, kind) or (least is not None and value < least):
+        fits = least is None or (isinstance(value, int) and least <= value <= MOST)
+        if not isinstance(value, kind) or not fits:
             raise UserError(f"{path}: not COCO's format: {where}.{field} is {value!r}, not {wanted}")
     return CocoImage(values["id"], values["file_name"], values["width"], values["height"], [], False)
 
@@ -146,9 +148,11 @@ def _checked(entry: Any, where: str, path: Path) -> _Annotation:
     if not isinstance(entry, _Annotation):
         raise UserError(f"{path}: not COCO's format: {where} has no image_id or no category_id")
     for field in ("annotation_id", "image_id", "category_id"):
-        if not isinstance(value := getattr(entry, field), int):
+        if not isinstance(value := getattr(entry, field), int) or abs(value) > MOST:
             name = field.removeprefix("annotation_")
-            raise UserError(f"{path}: not COCO's format: {where}.{name} is {value!r}, not a whole number")
+            raise UserError(
+                f"{path}: not COCO's format: {where}.{name} is {value!r}, not a whole number below 2^63"
+            )
     return entry
 
 

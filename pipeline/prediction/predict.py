@@ -13,7 +13,7 @@ from hgg.draw import draw_poses
 from hgg.poses import Poses
 from hgg.predictor import Predictor
 from hgg.skeleton import Skeleton
-from pipeline.base.errors import UserError
+from pipeline.base.errors import UserError, first_line
 from pipeline.base.files import write_json
 from pipeline.base.progress import Progress, chunks
 from pipeline.data.coco_file import CocoImage
@@ -22,12 +22,13 @@ from pipeline.data.rejects import BadData
 from pipeline.metrics.detections import PERSON
 from pipeline.prediction.explain import explain, read_labels
 
-SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff")
+SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff", ".heic", ".heif", ".avif")
+"""Files that are taken for images; OpenCV cannot read all of them everywhere, and then they are left out."""
 FOUND, MISSING = 2, 0  # COCO's visibility flags
 
 
 def find_images(source: Path) -> list[Path]:
-    """An image file, or all of a folder by name (not of the folders in it).
+    """An image file, or what a folder holds by an image's name (not what is in the folders in it).
 
     Raises:
         UserError: nothing there, or a folder without images.
@@ -40,6 +41,26 @@ def find_images(source: Path) -> list[Path]:
     if not images:
         raise UserError(f"{source}: no image in this folder (looked for {', '.join(SUFFIXES)})")
     return images
+
+
+def readable(images: list[Path]) -> tuple[list[Path], dict[str, str]]:
+    """The images that decode, and why each of the others is left out, by file name; each is decoded once.
+
+    Raises:
+        UserError: none of them decodes.
+    """
+    left_out: dict[str, str] = {}
+    for path in images:
+        try:
+            _read(path)
+        except UserError as error:
+            left_out[path.name] = str(error).removeprefix(f"{path}: ")
+    kept = [path for path in images if path.name not in left_out]
+    if not kept:
+        name, why = next(iter(left_out.items()))
+        others = f" (and {len(left_out) - 1} more, none of which can be read)" if len(left_out) > 1 else ""
+        raise UserError(f"{images[0].with_name(name)}: {why}{others}")
+    return kept, left_out
 
 
 def explainable(
@@ -74,9 +95,7 @@ def explain_images(predictor: Predictor, images: Mapping[Path, CocoImage | None]
 
 
 def predict_images(predictor: Predictor, images: list[Path], out: Path, *, batch_size: int) -> dict[str, int]:
-    """Write {out}/people.json, last, and {out}/pictures/{name}.png.
-
-    Every image is decoded once before anything is written, so that a damaged one leaves nothing behind.
+    """Write {out}/people.json, last, and {out}/pictures/{name}.png, of images that are `readable`.
 
     people.json is a COCO annotation file: `images` (id from 1, file_name, width, height), `annotations` (one
     a person, the best of an image first: keypoints with flag 2, or 0, 0, 0 where the joint is missing;
@@ -89,8 +108,6 @@ def predict_images(predictor: Predictor, images: list[Path], out: Path, *, batch
     Raises:
         UserError: an image that does not decode.
     """
-    for path in images:
-        _read(path)
     names = _picture_names(images)
     skeleton = predictor.model.config.joints
     entries: list[dict[str, Any]] = []
@@ -115,6 +132,8 @@ def _read(path: Path) -> np.ndarray:
         return decode_picture(path.read_bytes(), upright=True)
     except BadData as error:
         raise UserError(f"{path}: not a whole picture: {error}: remove or replace it") from error
+    except OSError as error:  # a folder, or a link that leads nowhere
+        raise UserError(f"{path}: {error.strerror or first_line(error)}: remove or replace it") from error
 
 
 def _image_entry(image_id: int, path: Path, picture: np.ndarray) -> dict[str, Any]:

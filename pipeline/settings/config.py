@@ -275,4 +275,11 @@ class RunConfig(Settings):
                     f"{name}.batch_size={stage.batch_size} does not divide by "
                     f"train.num_workers={self.train.num_workers}"
                 )
+            if self.network.normalises_nothing(stage.batch_size // max(1, self.train.num_workers)):
+                raise ValueError(
+                    f"{name}.batch_size={stage.batch_size}: one image a worker leaves network.norm=batch "
+                    "nothing to average where the deepest map is one cell (input_size="
+                    f"{self.network.input_size}, depth={self.network.depth}): set norm to group or none, or "
+                    "give each worker two images"
+                )
         return self

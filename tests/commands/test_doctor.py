@@ -96,6 +96,13 @@ def test_missing_and_stale_data_are_named(tmp_path: Path) -> None:
     assert "has a loss" in finding.text
 
 
+def test_a_network_whose_deepest_map_is_one_cell_is_looked_at_too(tmp_path: Path) -> None:
+    config = load_config([], [f"run_root={tmp_path}", "network.input_size=64", "network.channels=16"])
+    assert config.network.normalises_nothing(1)
+    (finding,) = check_model(config)
+    assert finding.level == "ok", finding.text
+
+
 def test_the_job_prints_a_line_each_and_fails_with_the_data(tmp_path: Path, repository: Path) -> None:
     command = [
         *(sys.executable, "jobs/doctor.py", "--config", "conf/demo.yaml"),

@@ -96,6 +96,14 @@ def with_entry(part: str, **changes: Any) -> dict[str, Any]:
         (document(annotations=[{"id": 1}]), "annotations\\[0\\] has no image_id or no category_id"),
         (with_entry("annotations", image_id="10"), "annotations\\[0\\].image_id is '10', not a whole"),
         (with_entry("annotations", id=None), "annotations\\[0\\].id is None, not a whole number"),
+        (
+            with_entry("images", id=1 << 63),
+            "images\\[0\\].id is 9223372036854775808, not a whole number below",
+        ),
+        (
+            with_entry("annotations", id=-(1 << 64)),
+            "annotations\\[0\\].id is -.*, not a whole number below 2\\^63",
+        ),
         (with_entry("annotations", category_id=[1]), "annotations\\[0\\].category_id is \\[1\\]"),
     ],
 )

@@ -23,7 +23,7 @@ from hgg.weights import save_model
 from pipeline.base import progress
 from pipeline.base.errors import UserError
 from pipeline.data.pictures import encode_jpeg
-from pipeline.prediction.predict import find_images, predict_images
+from pipeline.prediction.predict import find_images, predict_images, readable
 
 NETWORK = {"input_size": 64, "stacks": 1, "channels": 8, "increase": 0, "depth": 1, "visual_dim": 4}
 MODEL = ModelConfig.model_validate({"network": NETWORK})
@@ -81,11 +81,32 @@ def test_people_json_is_a_coco_file_and_each_image_has_its_picture(folder: Path,
     assert coco.cats[1]["skeleton"][0] == [16, 14]
 
 
-def test_a_damaged_image_leaves_nothing_behind(folder: Path, tmp_path: Path) -> None:
+def _spoil(folder: Path) -> list[str]:
+    """Things that are called as images are, and are none."""
     (folder / "z.jpg").write_bytes(_jpeg()[:-400])
-    with pytest.raises(UserError, match=r"z\.jpg: not a whole picture: truncated"):
-        predict_images(_Fixed(), find_images(folder), tmp_path / "out", batch_size=2)
-    assert not (tmp_path / "out").exists()
+    (folder / "._b.jpg").write_bytes(b"\0\5\x16\7")  # what macOS leaves beside a file
+    (folder / "album.jpg").mkdir()
+    (folder / "gone.png").symlink_to("/nowhere/at/all.png")
+    (folder / "phone.heic").write_bytes(b"\0\0\0\x18ftypheic")
+    return ["._b.jpg", "album.jpg", "gone.png", "phone.heic", "z.jpg"]
+
+
+def test_what_cannot_be_read_is_left_out_and_named(folder: Path) -> None:
+    spoiled = _spoil(folder)
+    images, left_out = readable(find_images(folder))
+    assert [path.name for path in images] == ["a.JPG", "b.jpg", "b.png"]
+    assert [*left_out] == spoiled
+    assert left_out["z.jpg"].startswith("not a whole picture: truncated: ")
+    assert left_out["album.jpg"].startswith("Is a directory: ")
+    assert left_out["gone.png"].startswith("No such file or directory: ")
+    assert left_out["phone.heic"].startswith("not a whole picture: not_decodable: ")
+
+
+def test_where_nothing_can_be_read_the_first_is_named(tmp_path: Path) -> None:
+    (tmp_path / "a.jpg").write_bytes(b"")
+    (tmp_path / "b.jpg").write_bytes(b"no")
+    with pytest.raises(UserError, match=r"a\.jpg: not a whole picture: empty_file.* \(and 1 more"):
+        readable(find_images(tmp_path))
 
 
 def test_what_holds_no_image_is_refused(tmp_path: Path) -> None:
@@ -145,12 +166,25 @@ def test_the_command_predicts_a_folder(command: Command, folder: Path, tmp_path:
     assert len(list((tmp_path / "out" / "pictures").iterdir())) == 3
 
 
-@pytest.mark.parametrize("case", ["truncated", "empty folder", "no model", "another architecture"])
+def test_the_command_leaves_out_what_it_cannot_read_and_names_it(command: Command, folder: Path) -> None:
+    spoiled = _spoil(folder)
+    done = command("--checkpoint", "model.pt", "--source", folder, "--out", "out")
+    assert done.returncode == 0, done.stderr
+    results = json.loads(done.stdout.splitlines()[-1])
+    assert (results["images"], [*results["left_out"]]) == (3, spoiled)
+    assert done.stderr.count(" is left out: ") == done.stderr.count("\n") == len(spoiled)
+
+
+@pytest.mark.parametrize(
+    "case",
+    ["truncated", "empty folder", "no model", "another architecture", "a file is there", "an empty model"],
+)
 def test_the_command_refuses_bad_input_in_one_line(
     command: Command, folder: Path, tmp_path: Path, case: str
 ) -> None:
     (folder / "cut.jpg").write_bytes(_jpeg()[:-400])
     (tmp_path / "empty").mkdir()
+    (tmp_path / "empty.pt").touch()
     (tmp_path / "other.yaml").write_text("network: {input_size: 64, stacks: 2, channels: 8, depth: 1}\n")
     arguments, said = {
         "truncated": (["--checkpoint", "model.pt", "--source", folder / "cut.jpg"], "cut.jpg"),
@@ -160,8 +194,16 @@ def test_the_command_refuses_bad_input_in_one_line(
             ["--config", "other.yaml", "--checkpoint", "model.pt", "--source", folder / "b.jpg"],
             "another architecture",
         ),
+        "a file is there": (
+            ["--checkpoint", "model.pt", "--source", folder / "b.jpg", "--out", "other.yaml"],
+            "--out=other.yaml: a file is there: name a folder",
+        ),
+        "an empty model": (
+            ["--checkpoint", "empty.pt", "--source", folder / "b.jpg"],
+            "empty.pt: not a checkpoint",
+        ),
     }[case]
-    done = command(*arguments, "--out", "out")
+    done = command("--out", "out", *arguments)
     assert done.returncode == 2
     assert said in done.stderr
     assert done.stderr.startswith("error: ")

@@ -96,6 +96,16 @@ def test_a_single_mistake_is_one_line(override: str, message: str) -> None:
     assert "\n" not in text
 
 
+def test_batch_normalisation_needs_more_than_one_value() -> None:
+    small = ["network.input_size=64", "train.num_workers=2", "joint.batch_size=2"]
+    with pytest.raises(
+        UserError, match=r"^joint\.batch_size=2: one image a worker leaves network\.norm=batch"
+    ):
+        load_config([], small)
+    for other in ("network.norm=none", "network.depth=3", "joint.batch_size=4", "train.num_workers=1"):
+        load_config([], [*small, other])
+
+
 @pytest.mark.parametrize(
     ("text", "message"),
     [
