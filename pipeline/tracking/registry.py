@@ -32,6 +32,7 @@ ABSENT = ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE")
 # How often a version is given its alias, where the store fails at it, and the wait between two tries.
 SETTLE_TRIES, SETTLE_SECONDS = 5, 0.5
 SHA256 = re.compile(r"[0-9a-f]{64}")
+FORM = re.compile(r"(?P<name>[^/@]+)(@(?P<alias>[^/@]+)|/(?P<version>\d+))")  # of what follows models:/
 
 log = logging.getLogger(__name__)
 
@@ -132,13 +133,19 @@ def fetch(config: RunConfig, uri: str) -> Path:
     import mlflow
     from mlflow.exceptions import MlflowException
 
-    client = open_store(config)
-    name, _, wanted = uri.removeprefix(REGISTERED).replace("@", "/@").partition("/")
+    form = FORM.fullmatch(uri.removeprefix(REGISTERED))
+    if form is None:
+        name = config.tracking.model
+        raise UserError(
+            f"{uri}: names no version: write models:/{name}@{CHAMPION}, or another alias or number, as in "
+            f"models:/{name}/3"
+        )
+    client, name = open_store(config), form["name"]
     try:
         found = (
-            client.get_model_version_by_alias(name, wanted[1:])
-            if wanted.startswith("@")
-            else client.get_model_version(name, wanted)
+            client.get_model_version_by_alias(name, form["alias"])
+            if form["alias"]
+            else client.get_model_version(name, form["version"])
         )
     except MlflowException as error:
         why = first_line(error)

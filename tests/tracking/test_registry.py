@@ -200,6 +200,16 @@ def test_a_registered_model_stands_wherever_a_checkpoint_does(config: RunConfig)
         fetch(config, "models:/fetched@best")
 
 
+@pytest.mark.parametrize(
+    "uri", ["models:/hgg", "models:/hgg/", "models:/hgg/latest", "models:/hgg@", "models:/"]
+)
+def test_a_model_without_its_version_is_told_how_to_name_one(config: RunConfig, uri: str) -> None:
+    with pytest.raises(
+        UserError, match=rf"^{uri}: names no version: write models:/hgg@champion, or .*/hgg/3$"
+    ):
+        fetch(config, uri)
+
+
 def test_predict_takes_the_champion_in_an_empty_folder(
     config: RunConfig, tmp_path: Path, repository: Path
 ) -> None:
