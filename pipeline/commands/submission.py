@@ -69,7 +69,7 @@ def predict_submission(config: RunConfig, info: Path, pictures: Path, algorithm:
 def _read_images(info: Path, pictures: Path) -> list[dict[str, Any]]:
     """Entries with `id` and `file_name`, whose files are all there."""
     try:
-        content = json.loads(info.read_text(encoding="utf-8"))
+        content = json.loads(info.read_text(encoding="utf-8-sig"))
         images = [
             {"id": int(entry["id"]), "file_name": str(entry["file_name"])} for entry in content["images"]
         ]

@@ -88,7 +88,7 @@ def read_coco(path: Path, joint_types: int = NUM_JOINTS) -> Coco:
 def _load(path: Path) -> dict[str, list[Any]]:
     """The file's JSON, its annotations already turned into `_Annotation`."""
     try:
-        document = json.loads(path.read_text(encoding="utf-8"), object_hook=_lean)
+        document = json.loads(path.read_text(encoding="utf-8-sig"), object_hook=_lean)
     except (ValueError, RecursionError) as error:
         raise UserError(f"{path}: not JSON ({error}); a COCO annotation file is expected") from None
     missing = [

@@ -36,7 +36,7 @@ def load_annotations(path: Path | str) -> COCO:
     try:
         with contextlib.redirect_stdout(io.StringIO()):
             truth = COCO()
-            with (Path(path) if isinstance(path, str) else path).open(encoding="utf-8") as file:
+            with (Path(path) if isinstance(path, str) else path).open(encoding="utf-8-sig") as file:
                 truth.dataset = json.load(file)
             assert isinstance(truth.dataset, dict), type(truth.dataset).__name__
             truth.createIndex()

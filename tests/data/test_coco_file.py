@@ -1,5 +1,6 @@
 """pipeline.data.coco_file: what is read, what is left out, and files that are not COCO's."""
 
+import codecs
 import json
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,7 @@ from hgg.skeleton import NUM_JOINTS
 from pipeline.base.errors import UserError
 from pipeline.data.coco_file import read_coco
 from pipeline.data.rejects import by_reason
+from pipeline.metrics.coco import load_annotations
 from tests.cases.tiny_coco import PERSON, TinyCoco
 
 
@@ -26,6 +28,16 @@ def test_images_come_by_id_with_their_annotations_by_id(tmp_path: Path) -> None:
     ids = [[json.loads(text)["id"] for text in image.annotations] for image in read.images]
     assert ids == [[100, 101], [102]]
     assert [image.has_person for image in read.images] == [True, False]
+
+
+def test_a_byte_order_mark_is_no_part_of_the_file(tmp_path: Path) -> None:
+    """As editors on Windows write it; training reads the file, and AP is computed from it."""
+    coco = TinyCoco()
+    coco.add_image(people=2)
+    path = coco.write(tmp_path, "val")
+    plain = read_coco(path), load_annotations(path).dataset
+    path.write_bytes(codecs.BOM_UTF8 + path.read_bytes())
+    assert (read_coco(path), load_annotations(path).dataset) == plain
 
 
 def test_what_nothing_needs_is_dropped_on_reading(tmp_path: Path) -> None:
