@@ -34,15 +34,15 @@ def save_model(path: Path, model: HGG, *, half: bool = False) -> None:
     state = model.state_dict()
     if model.config.grouping.decoder == "associative":
         state = {name: value for name, value in state.items() if not name.startswith(GROUPING)}
-    torch.save(
-        {
-            "format": FORMAT,
-            "config": model.config.model_dump(mode="json"),
-            "model": _halved(state) if half else state,
-            "versions": {"python": platform.python_version()} | _versions(),
-        },
-        path,
-    )
+    content = {
+        "format": FORMAT,
+        "config": model.config.model_dump(mode="json"),
+        "model": _halved(state) if half else state,
+        "versions": {"python": platform.python_version()} | _versions(),
+    }
+    # Given a path, torch writes the file's name into it, and no two files would be the same.
+    with path.open("wb") as file:
+        torch.save(content, file)
 
 
 def load_model(path: Path, config: ModelConfig | None = None) -> HGG:

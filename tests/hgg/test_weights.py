@@ -39,6 +39,14 @@ def test_what_is_saved_comes_back(tmp_path: Path) -> None:
         assert torch.equal(loaded.state_dict()[name], value), name
 
 
+@pytest.mark.parametrize("half", [False, True])
+def test_the_same_weights_are_the_same_bytes_whatever_the_file_is_called(tmp_path: Path, half: bool) -> None:
+    model = HGG(SMALL)
+    save_model(tmp_path / "one.pt", model, half=half)
+    save_model(tmp_path / ".0f3a.another.pt", model, half=half)
+    assert (tmp_path / "one.pt").read_bytes() == (tmp_path / ".0f3a.another.pt").read_bytes()
+
+
 def test_thresholds_may_differ_from_the_files(saved: Path) -> None:
     changed = SMALL.model_copy(update={"grouping": SMALL.grouping.model_copy(update={"cut": 0.25})})
     assert load_model(saved, changed).config.grouping.cut == 0.25
