@@ -41,7 +41,11 @@ def check_mlflow(config: RunConfig) -> Iterator[Finding]:
     """Whether the store answers and its tables are this version's; a missing file will be made."""
     from pipeline.tracking.store import store_problem, store_uri
 
-    uri = store_uri(config)
+    try:
+        uri = store_uri(config)
+    except UserError as error:
+        yield Finding("fail", "mlflow", str(error))
+        return
     if uri.startswith("sqlite:///") and not Path(uri.removeprefix("sqlite:///")).exists():
         yield Finding("ok", "mlflow", f"{uri} will be made by the first job")
         return

@@ -1,4 +1,4 @@
-"""What every job looks at first, in milliseconds: packages and disk."""
+"""What every job looks at first, in milliseconds: packages, disk, and where MLflow keeps its runs."""
 
 import importlib.metadata
 import logging
@@ -13,6 +13,7 @@ from pipeline.base.findings import Finding, existing_parent, write_probe
 from pipeline.base.provenance import REPOSITORY
 from pipeline.base.s3 import in_store
 from pipeline.settings.config import RunConfig
+from pipeline.tracking.store import store_uri
 
 PYTHON = (3, 11)
 # Packages whose versions decide whether results repeat; what `ray[default]` brings stands for that extra.
@@ -77,7 +78,7 @@ def check_disk(config: RunConfig, training: bool = True) -> Iterator[Finding]:
 
 
 def check_start(config: RunConfig, training: bool = True) -> None:
-    """What a job looks at when it starts, in milliseconds: packages and disk.
+    """What a job looks at when it starts, in milliseconds: packages, disk, and where MLflow keeps its runs.
 
     Args:
         config: settings.
@@ -85,6 +86,7 @@ def check_start(config: RunConfig, training: bool = True) -> None:
 
     Raises `UserError` where one of them fails; what only warns is logged.
     """
+    store_uri(config)
     findings = [*check_packages(), *check_disk(config, training)]
     failed = [f"{finding.check}: {finding.text}" for finding in findings if finding.level == "fail"]
     if failed:

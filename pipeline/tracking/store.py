@@ -38,6 +38,11 @@ def store_uri(config: RunConfig) -> str:
             f"run_root={config.run_root}: MLflow's own file cannot be kept there: set tracking.uri (or "
             f"{STORE_VARIABLE}) to a server, or to sqlite:////a/path of this machine"
         )
+    if not named and "?" in str(config.run_root):  # from there on an address of SQLite holds options
+        raise UserError(
+            f"run_root={config.run_root}: MLflow's own file cannot be kept below a question mark: "
+            "give the folder another name, or set tracking.uri"
+        )
     return named or f"sqlite:///{config.run_root.absolute()}/mlflow.db"
 
 

@@ -81,6 +81,17 @@ def test_mlflow_is_asked_and_a_wrong_address_named(tmp_path: Path) -> None:
     assert "mlflow.db" in finding.text
 
 
+def test_a_run_root_that_mlflow_cannot_have_is_named_before_any_work(tmp_path: Path) -> None:
+    config = load_config([], [f"run_root={tmp_path}/what?/run"])
+    (finding,) = check_mlflow(config)
+    assert finding.level == "fail"
+    assert "below a question mark: give the folder another name, or set tracking.uri" in finding.text
+    with pytest.raises(UserError, match="question mark"):
+        check_start(config, training=False)
+    check_start(load_config([], [f"run_root={tmp_path}/what?/run", "tracking.uri=sqlite:////tmp/a.db"]))
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_missing_and_stale_data_are_named(tmp_path: Path) -> None:
     config = _with_samples(tmp_path)
     fine = [*check_data(config)]
