@@ -139,7 +139,7 @@ def test_a_machine_that_fails_is_done_without_until_another_comes(
     }
     with (tmp_path / "cluster.log").open("w") as log:
         cluster = subprocess.Popen(
-            [sys.executable, str(repository / "tests" / "two_nodes.py")],
+            [sys.executable, str(repository / "tests" / "cases" / "two_nodes.py")],
             stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=log, text=True, env=os.environ | alone,
         )  # fmt: skip
     with cluster:  # whose end closes its input, which ends the nodes
