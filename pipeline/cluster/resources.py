@@ -71,6 +71,7 @@ def in_tasks(
     work: Callable[..., None],
     items: Sequence[Item],
     options: TrainConfig,
+    room: int,
     *arguments: Any,
     seconds: float | None = None,
 ) -> Iterator[tuple[list[Item], list[Item]]]:
@@ -80,6 +81,7 @@ def in_tasks(
         work: trains, in its process or by Ray Train.
         items: in the order in which they are begun.
         options: what each takes.
+        room: how many at once (`room_for`).
         arguments: the same for all.
         seconds: after which it yields although nothing is done; None waits.
 
@@ -87,7 +89,6 @@ def in_tasks(
     """
     import ray
 
-    room = room_for(options)
     task = ray.remote(work).options(**task_options(options))
     waiting, running = [*items], {}
     while waiting or running:

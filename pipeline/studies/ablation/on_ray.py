@@ -53,11 +53,11 @@ def run_units(
 ) -> None:
     """Run units on Ray, as many at a time as there is room for; the first that fails ends the ablation."""
     with start_ray(cpus=cpus_needed(base.train)):
-        at_once = min(room_for(base.train), len(units))
-        log.info("ablation: %d trainings to run, %d at a time", len(units), at_once)
+        room = room_for(base.train)
+        log.info("ablation: %d trainings to run, %d at a time", len(units), min(room, len(units)))
         progress = _Progress(units)
         about = tracked.run_id, tracked.origin
-        for done, running in in_tasks(_run_unit, units, base.train, *about, seconds=LOOK_SECONDS):
+        for done, running in in_tasks(_run_unit, units, base.train, room, *about, seconds=LOOK_SECONDS):
             progress.finished += done
             if done:
                 write_tables(folder, shown, finished_trials(base.run_root))

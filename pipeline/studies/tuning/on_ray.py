@@ -79,7 +79,8 @@ def train_all(configs: Sequence[RunConfig], tracked: Tracked) -> None:
     """Train trials outside of any search, as many at a time as there is room for."""
     options, over = configs[0].train, 0
     with start_ray(cpus=cpus_needed(options)):
-        for done, _ in in_tasks(_train_one, configs, options, tracked.run_id, tracked.origin):
+        about = tracked.run_id, tracked.origin
+        for done, _ in in_tasks(_train_one, configs, options, room_for(options), *about):
             over += len(done)
             log.info("tune: %d of %d trainings with other seeds done", over, len(configs))
 
