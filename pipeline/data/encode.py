@@ -14,7 +14,7 @@ from hgg.targets import encode_heatmaps
 from pipeline.data.pictures import decode_picture, encode_jpeg
 from pipeline.data.regions import to_mask
 from pipeline.data.rows import pack_mask
-from pipeline.settings.config import DataConfig
+from pipeline.settings.data import DataConfig
 
 HEATMAP_ONE = 255  # what the value 1.0 is stored as
 

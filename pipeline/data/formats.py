@@ -4,7 +4,7 @@ from pathlib import Path
 
 from hgg.skeleton import SkeletonName
 from pipeline.base.errors import UserError
-from pipeline.settings.config import DataConfig
+from pipeline.settings.data import DataConfig
 from pipeline.settings.formats import FORMATS, Dialect, labelling_of
 
 

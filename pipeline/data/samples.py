@@ -15,7 +15,8 @@ from pipeline.data.pictures import decode_picture
 from pipeline.data.rows import SAMPLE_SCHEMA, read_rows, with_metadata
 from pipeline.data.shard_writer import PlannedShard, ShardPlan, Tally, write_shard
 from pipeline.data.shards import ShardRow, records_manifest, stage_folder
-from pipeline.settings.config import DataConfig, RunConfig
+from pipeline.settings.config import RunConfig
+from pipeline.settings.data import DataConfig
 from pipeline.settings.fingerprint import described, fingerprint
 
 VERSION = 1  # raised whenever the same records give other samples, so that standing shards are written again

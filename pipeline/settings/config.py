@@ -1,6 +1,7 @@
 """Settings of a run: data, training, evaluation, tracking.
 
-One `RunConfig` holds every setting of every job. `pipeline.settings.load` reads it from YAML
+One `RunConfig` holds every setting of every job (those of the data are in `pipeline.settings.data`).
+`pipeline.settings.load` reads it from YAML
 and `key.sub=value` overrides; `conf/*.yaml` hold only what differs from the defaults here. Each setting bears
 a mark of what it decides (`hgg.settings`).
 """
@@ -20,55 +21,9 @@ from hgg.config import (
 )
 from hgg.settings import GROUPING, NOTHING, WEIGHTS, Decides, Settings, setting
 from hgg.skeleton import Skeleton, SkeletonName, skeleton_named
-from pipeline.settings.formats import FORMATS, DataFormat
+from pipeline.settings.data import DataConfig, SyntheticConfig
+from pipeline.settings.formats import FORMATS
 from pipeline.settings.studies import AblationConfig, TuneConfig
-
-
-class DataConfig(Settings):
-    """Where the data are, and how records become samples."""
-
-    root: Path = setting(Path("data/coco"), NOTHING)
-    """Folder of the data set, as its archives unpack; `pipeline/data/formats.py` says where its files are."""
-    format: DataFormat = setting("coco", NOTHING, since="2026-11-26", before="coco")
-    """Layout of the data set and meaning of its annotations; crowdpose needs skeleton=crowdpose."""
-    annotations: str = setting("", NOTHING, since="2026-11-26", before="")
-    """Annotation file below the root, {split} in it the split's name; empty is the format's own."""
-    pictures: str = setting("", NOTHING, since="2026-11-26", before="")
-    """Folder of pictures below the root, {split} in it the split's name; empty is the format's own."""
-    train_split: str = setting("train2017", NOTHING)
-    """Split that is trained on."""
-    val_split: str = setting("val2017", NOTHING)
-    """Split that is validated and evaluated on."""
-    sigma: float = setting(2.0, Decides.SAMPLES, gt=0.0)
-    """Standard deviation of a target peak in output cells (AE: output size / 64)."""
-    views: int = setting(4, Decides.SAMPLES, ge=0)
-    """Augmented views per training image beside the un-augmented view 0."""
-    rotation: float = setting(30.0, Decides.SAMPLES, ge=0.0, le=180.0)
-    """Largest rotation of an augmented view in degrees, either way (AE: 30)."""
-    scale_min: float = setting(0.75, Decides.SAMPLES, gt=0.0)
-    """Smallest scale of an augmented view (AE: 0.75)."""
-    scale_max: float = setting(1.25, Decides.SAMPLES, gt=0.0)
-    """Largest scale of an augmented view (AE: 1.25)."""
-    shift: float = setting(0.2, Decides.SAMPLES, ge=0.0, le=1.0)
-    """Largest shift of an augmented view as a share of the image's longer side (AE: 0.2)."""
-    jpeg_quality: int = setting(95, Decides.SAMPLES, ge=1, le=100)
-    """JPEG quality of the stored network inputs."""
-    shard_images: int = setting(256, NOTHING, ge=1)
-    """Images per shard; a shard is what a killed job repeats at the most."""
-    row_group: int = setting(32, Decides.SAMPLES, ge=1)
-    """Rows per Parquet row group: what a training rank reads at once."""
-    max_rejected: int = setting(100, NOTHING, ge=0)
-    """Images of a split left out for bad data before the job stops."""
-    workers: int = setting(0, NOTHING, ge=0)
-    """Ray Data tasks at a time; 0 is as many as the cluster has CPUs."""
-    seed: int = setting(0, Decides.SAMPLES)
-    """Seed of the augmented views."""
-
-    @model_validator(mode="after")
-    def _scales_ordered(self) -> "DataConfig":
-        if self.scale_min > self.scale_max:
-            raise ValueError(f"scale_min={self.scale_min} is above scale_max={self.scale_max}")
-        return self
 
 
 class StageConfig(Settings):
@@ -154,46 +109,6 @@ class EvaluateConfig(Settings):
     """Checkpoint file; by default the best one of train_joint in the run root."""
     seed: int = setting(0, Decides.EVALUATION, ge=0)
     """Seed of grouping.matching=graclus, which is random."""
-
-
-class SyntheticConfig(Settings):
-    """The drawn data set that the demo trains on."""
-
-    train_images: int = setting(1200, Decides.PICTURES, ge=1)
-    """Pictures of the training split."""
-    val_images: int = setting(150, Decides.PICTURES, ge=1)
-    """Pictures of the validation split."""
-    seed: int = setting(0, Decides.PICTURES, ge=0)
-    """Seed; a picture depends on it, the split's name and its number alone."""
-    size_min: int = setting(256, Decides.PICTURES, ge=128)
-    """Longer side of the smallest picture in pixels; the shorter is three quarters of it."""
-    size_max: int = setting(304, Decides.PICTURES, ge=128)
-    """Longer side of the largest picture in pixels."""
-    height_min: float = setting(95.0, Decides.PICTURES, ge=50.0)
-    """Standing height of the smallest annotated person in pixels."""
-    height_max: float = setting(260.0, Decides.PICTURES, ge=50.0)
-    """Standing height of the tallest annotated person in pixels; never above 1.1 picture heights."""
-    max_people: int = setting(5, Decides.PICTURES, ge=1)
-    """Annotated people per picture at the most."""
-    facing_share: float = setting(0.55, Decides.PICTURES, ge=0.0, le=1.0)
-    """Share of the people who face the viewer; the others are seen from behind or from the side."""
-    similar_clothes: float = setting(0.35, Decides.PICTURES, ge=0.0, le=1.0)
-    """How often a person wears the clothes of the group's first one."""
-    crowd_share: float = setting(0.08, Decides.PICTURES, ge=0.0, le=1.0)
-    """Share of the pictures with a crowd (one region, no keypoints)."""
-    far_share: float = setting(0.15, Decides.PICTURES, ge=0.0, le=1.0)
-    """Share of the pictures with people too small for keypoints."""
-    empty_share: float = setting(0.04, Decides.PICTURES, ge=0.0, le=1.0)
-    """Share of the pictures without annotated people."""
-    occluder_share: float = setting(0.15, Decides.PICTURES, ge=0.0, le=1.0)
-    """Share of the pictures with a box in front of the people."""
-
-    @model_validator(mode="after")
-    def _ranges_ordered(self) -> "SyntheticConfig":
-        for low, high in (("size_min", "size_max"), ("height_min", "height_max")):
-            if getattr(self, low) > getattr(self, high):
-                raise ValueError(f"{low}={getattr(self, low)} is above {high}={getattr(self, high)}")
-        return self
 
 
 class TrackingConfig(Settings):

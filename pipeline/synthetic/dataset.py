@@ -23,7 +23,7 @@ from hgg.settings import Decides
 from hgg.skeleton import JOINTS, LIMBS
 from pipeline.base.errors import UserError
 from pipeline.base.files import atomic_path, write_json
-from pipeline.settings.config import SyntheticConfig
+from pipeline.settings.data import SyntheticConfig
 from pipeline.settings.fingerprint import described
 from pipeline.synthetic.scenes import draw_scene
 

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 import cv2
 import numpy as np
 
-from pipeline.settings.config import SyntheticConfig
+from pipeline.settings.data import SyntheticConfig
 from pipeline.synthetic.backgrounds import draw_background
 from pipeline.synthetic.bodies import random_body
 from pipeline.synthetic.clothes import Clothes, random_clothes

@@ -9,7 +9,7 @@ import numpy as np
 
 from hgg.skeleton import NUM_JOINTS
 from pipeline.data.formats import annotation_file, image_folder
-from pipeline.settings.config import DataConfig
+from pipeline.settings.data import DataConfig
 
 PERSON = 1
 

@@ -14,7 +14,7 @@ from pipeline.data.pictures import decode_picture, encode_jpeg
 from pipeline.data.regions import to_regions, union
 from pipeline.data.rejects import BadData
 from pipeline.data.rows import unpack_mask
-from pipeline.settings.config import DataConfig
+from pipeline.settings.data import DataConfig
 
 WIDTH, HEIGHT, INPUT, CELLS = 64, 32, 32, 8
 NETWORK = NetworkConfig(input_size=INPUT, depth=3)

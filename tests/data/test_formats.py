@@ -9,7 +9,7 @@ from hgg.skeleton import SkeletonName, skeleton_named
 from pipeline.base.errors import UserError
 from pipeline.data.formats import annotation_file, check_layout, dialect_of, image_folder
 from pipeline.metrics.ap import RULES
-from pipeline.settings.config import DataConfig
+from pipeline.settings.data import DataConfig
 from pipeline.settings.formats import FORMATS, DataFormat, labelling_of
 from tests.cases.tiny_coco import TinyCoco
 

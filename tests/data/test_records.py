@@ -13,7 +13,8 @@ from pipeline.data.rejects import Rejection, by_reason, check_limit
 from pipeline.data.rows import RECORD_SCHEMA, read_metadata
 from pipeline.data.shard_writer import ShardPlan
 from pipeline.data.shards import ShardRow, write_manifest
-from pipeline.settings.config import DataConfig, RunConfig
+from pipeline.settings.config import RunConfig
+from pipeline.settings.data import DataConfig
 from tests.cases.tiny_coco import TinyCoco, jpeg, spoiled
 
 

@@ -17,7 +17,8 @@ from pipeline.data.rows import SAMPLE_SCHEMA, read_metadata
 from pipeline.data.samples import plan_samples
 from pipeline.data.shard_writer import ShardPlan
 from pipeline.data.shards import read_records, write_manifest
-from pipeline.settings.config import DataConfig, RunConfig
+from pipeline.settings.config import RunConfig
+from pipeline.settings.data import DataConfig
 from tests.cases.tiny_coco import TinyCoco
 
 

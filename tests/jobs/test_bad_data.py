@@ -15,7 +15,8 @@ from pipeline.data.pictures import decode_picture
 from pipeline.data.records import plan_records
 from pipeline.data.rejects import check_limit
 from pipeline.data.shards import read_records, records_manifest, samples_manifest
-from pipeline.settings.config import DataConfig, RunConfig
+from pipeline.settings.config import RunConfig
+from pipeline.settings.data import DataConfig
 from pipeline.training.checkpoint import FolderCheckpoints
 from pipeline.training.stage import plan_stage
 from pipeline.training.worker import run_worker

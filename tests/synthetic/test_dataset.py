@@ -12,7 +12,7 @@ from hgg.skeleton import JOINTS
 from pipeline.base.errors import UserError
 from pipeline.base.files import sha256_file
 from pipeline.metrics.coco import coco_metrics, load_annotations
-from pipeline.settings.config import SyntheticConfig
+from pipeline.settings.data import SyntheticConfig
 from pipeline.synthetic.bodies import Angles, Body, build_body
 from pipeline.synthetic.clothes import random_clothes
 from pipeline.synthetic.dataset import make_dataset
