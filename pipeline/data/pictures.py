@@ -1,7 +1,9 @@
 """Pictures from bytes and back, strict about damage and silent about everything else."""
 
+import io
 import os
 import tempfile
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -18,19 +20,27 @@ JPEG_START, SCAN_START, JPEG_END = b"\xff\xd8", b"\xff\xda", b"\xff\xd9"
 AS_STORED = cv2.IMREAD_COLOR_RGB | cv2.IMREAD_IGNORE_ORIENTATION
 UPRIGHT = cv2.IMREAD_COLOR_RGB
 STDERR = 2
+HEADERS = ("JPEG", "PNG", "WEBP", "BMP", "TIFF", "GIF", "AVIF", "JPEG2000", "PPM", "SUN")
+"""Formats whose size Pillow reads from their header, by its names: those that OpenCV decodes."""
 
 
-def decode_picture(data: bytes, *, upright: bool = False) -> np.ndarray:
+def decode_picture(data: bytes, *, upright: bool = False, max_pixels: int | None = None) -> np.ndarray:
     """Decode a JPEG (or another format that OpenCV reads) into (H, W, 3) uint8 RGB, as stored.
 
     Args:
+        data: the file.
         upright: turn the picture as its orientation tag says, for photographs that have no annotations.
+        max_pixels: width x height that is decoded at the most; None decodes any.
 
-    Raises `BadData`: `empty_file`; `truncated`, a JPEG without its end; `damaged`, a JPEG whose coded
-    data end early or make no sense, so that a part of the picture is grey; `not_decodable`, anything else.
+    Raises `BadData`: `empty_file`; `too_large`, more pixels than `max_pixels`, by the header and before
+    memory is taken; `truncated`, a JPEG without its end; `damaged`, a JPEG whose coded data end early or make
+    no sense, so that a part of the picture is grey; `not_decodable`, anything else, and under `max_pixels` a
+    file whose header tells no size.
     """
     if not data:
         raise BadData("empty_file", "0 bytes")
+    if max_pixels is not None:
+        _check_size(data, max_pixels)
     # Coded data cannot hold these markers, and a thumbnail with its own end comes before the last scan.
     if data.startswith(JPEG_START) and data.rfind(JPEG_END) < data.rfind(SCAN_START):
         raise BadData("truncated", f"no end marker in {len(data)} bytes of JPEG")
@@ -46,12 +56,52 @@ def decode_picture(data: bytes, *, upright: bool = False) -> np.ndarray:
     return picture
 
 
+def picture_size(data: bytes) -> tuple[int, int] | None:
+    """Width and height of the stored picture by the file's header; None where no header tells them.
+
+    Nothing is decoded, whatever size is declared, and nothing is printed.
+
+    Raises `BadData`: `too_large`, a WebP of more pixels than Pillow opens, 178,956,970.
+    """
+    # Imported here as records, which are whole and small, are decoded without.
+    from PIL import Image
+
+    Image.init()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of odd metadata, which do not matter here
+        for name in HEADERS:
+            # `Image.open` does the same, but refuses large pictures by a limit of its own, which is global.
+            opener, accepts = Image.OPEN.get(name, (None, None))
+            # A text in place of a truth value says why this build of Pillow cannot read the format.
+            if opener is None or accepts is None or accepts(data[:16]) is not True:
+                continue
+            try:
+                with opener(io.BytesIO(data), "") as header:
+                    return header.size
+            except Image.DecompressionBombError as error:
+                raise BadData("too_large", str(error)) from error
+            except Exception:  # readers stumble over a broken header in every way that there is
+                continue
+    return None
+
+
 def encode_jpeg(picture: np.ndarray, quality: int) -> bytes:
     """Encode (H, W, 3) uint8 RGB as JPEG of a quality from 1 to 100."""
     blue_first = cv2.cvtColor(picture, cv2.COLOR_RGB2BGR)
     done, data = cv2.imencode(".jpg", blue_first, [cv2.IMWRITE_JPEG_QUALITY, quality])
     assert done, picture.shape
     return data.tobytes()
+
+
+def _check_size(data: bytes, max_pixels: int) -> None:
+    size = picture_size(data)
+    if size is None:
+        raise BadData(
+            "not_decodable", f"{len(data)} bytes that begin with {data[:4]!r}: no header with a size"
+        )
+    width, height = size
+    if width * height > max_pixels:
+        raise BadData("too_large", f"{width} x {height} pixels, more than {max_pixels}")
 
 
 def _decode(data: bytes, flags: int) -> np.ndarray | None:

@@ -1,12 +1,15 @@
 """pipeline.data.pictures: every way in which a picture can be bad, and silence."""
 
+import struct
+import tracemalloc
+import zlib
 from collections.abc import Callable
 
 import cv2
 import numpy as np
 import pytest
 
-from pipeline.data.pictures import decode_picture, encode_jpeg
+from pipeline.data.pictures import decode_picture, encode_jpeg, picture_size
 from pipeline.data.rejects import BadData
 from tests.cases.tiny_coco import jpeg
 
@@ -87,6 +90,56 @@ def test_other_formats_decode() -> None:
     done, png = cv2.imencode(".png", decode_picture(PICTURE)[..., ::-1])
     assert done
     np.testing.assert_array_equal(decode_picture(png.tobytes()), decode_picture(PICTURE))
+
+
+def _empty_png(width: int, height: int) -> bytes:
+    """A black PNG without ever holding it: a thousandth of its pixels' bytes."""
+    rows = zlib.compressobj(9)
+    scanline = bytes(1 + 3 * width)
+    data = b"".join(rows.compress(scanline) for _ in range(height)) + rows.flush()
+    header = struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)
+
+    def chunk(kind: bytes, content: bytes) -> bytes:
+        whole = kind + content
+        return struct.pack(">I", len(content)) + whole + struct.pack(">I", zlib.crc32(whole))
+
+    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", data) + chunk(b"IEND", b"")
+
+
+@pytest.mark.parametrize("suffix", ["jpg", "png", "webp", "bmp", "tif", "gif", "avif", "jp2", "ppm", "ras"])
+def test_the_size_is_read_from_the_header_of_whatever_opencv_decodes(suffix: str) -> None:
+    done, data = cv2.imencode(f".{suffix}", np.zeros((40, 60, 3), np.uint8))
+    assert done
+    assert picture_size(data.tobytes()) == (60, 40)
+    assert decode_picture(data.tobytes(), max_pixels=2400).shape == (40, 60, 3)
+    with pytest.raises(BadData, match="too_large: 60 x 40 pixels, more than 2399"):
+        decode_picture(data.tobytes(), max_pixels=2399)
+
+
+def test_a_picture_that_declares_too_much_is_refused_before_it_is_decoded() -> None:
+    bomb = _empty_png(16000, 16000)
+    assert len(bomb) < 1_000_000
+    assert picture_size(bomb) == (16000, 16000)  # and no warning of Pillow's
+    tracemalloc.start()
+    try:
+        with pytest.raises(BadData, match="too_large: 16000 x 16000 pixels, more than 100000000"):
+            decode_picture(bomb, max_pixels=100_000_000)
+        assert tracemalloc.get_traced_memory()[1] < 1_000_000
+    finally:
+        tracemalloc.stop()
+
+
+def test_a_size_that_a_header_does_not_tell_is_not_believed() -> None:
+    for data in (b"hello world" * 50, PICTURE[:2], _empty_png(8, 8)[:20]):
+        assert picture_size(data) is None
+        with pytest.raises(BadData, match="not_decodable"):
+            decode_picture(data, max_pixels=1000)
+
+
+def test_a_webp_of_more_pixels_than_its_reader_opens_is_too_large() -> None:
+    canvas = b"VP8X" + struct.pack("<I", 10) + bytes(4) + (16382).to_bytes(3, "little") * 2
+    with pytest.raises(BadData, match="too_large: Image size"):
+        decode_picture(b"RIFF" + struct.pack("<I", 4 + len(canvas)) + b"WEBP" + canvas, max_pixels=10**9)
 
 
 def test_bad_pictures_leave_stderr_alone(capfd: pytest.CaptureFixture[str]) -> None:
