@@ -18,6 +18,7 @@ os.environ |= {
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 SHARED_DATA = REPOSITORY.parent / "shared" / "data"
+SHARED_CASES = REPOSITORY.parent / "shared" / "cases"
 
 
 @pytest.fixture(scope="session")
@@ -32,6 +33,14 @@ def shared_data() -> Path:
     if not SHARED_DATA.is_dir():
         pytest.skip("needs the real photographs of ../shared/data, which this copy does not have")
     return SHARED_DATA
+
+
+@pytest.fixture(scope="session")
+def shared_cases() -> Path:
+    """Annotation files as tools write them; they are not part of the repository."""
+    if not SHARED_CASES.is_dir():
+        pytest.skip("needs the annotation files of ../shared/cases, which this copy does not have")
+    return SHARED_CASES
 
 
 @pytest.fixture

@@ -35,6 +35,7 @@ def check_data(config: RunConfig) -> Iterator[Finding]:
         else:
             yield Finding("ok", "data", f"{split}: annotations and pictures in {config.data.root}")
         yield _samples_finding(config, split)
+        yield from _truth_finding(config, split)
 
 
 def check_mlflow(config: RunConfig) -> Iterator[Finding]:
@@ -110,6 +111,22 @@ def all_checks(config: RunConfig) -> list[Callable[[], Iterator[Finding]]]:
         partial(check_data, config),
         partial(check_model, config),
     ]
+
+
+def _truth_finding(config: RunConfig, split: str) -> Iterator[Finding]:
+    """Whether a split's people are found again by the truth that a model is scored by."""
+    from pipeline.evaluation.self_check import truth_problem
+
+    records = stage_folder(config.run_root, "records", split)
+    if not (records / MANIFEST).exists():
+        return
+    try:
+        problem = truth_problem(records, config.joints, config.network)
+    except UserError as error:
+        yield Finding("fail", "truth", str(error))
+        return
+    fine = f"{split}: the labels of ten images are found again by their own truth"
+    yield Finding("warn", "truth", problem) if problem else Finding("ok", "truth", fine)
 
 
 def _samples_finding(config: RunConfig, split: str) -> Finding:

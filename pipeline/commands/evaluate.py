@@ -6,11 +6,9 @@ from pathlib import Path
 from typing import Any
 
 from hgg.predictor import Predictor
-from pipeline.base.errors import UserError
 from pipeline.base.files import sha256_file, write_text
 from pipeline.base.memory import keep_freed_memory
 from pipeline.base.provenance import Origin, write_results
-from pipeline.data.formats import annotation_file
 from pipeline.data.pictures import decode_picture
 from pipeline.data.shards import data_fingerprint, read_records, stage_folder
 from pipeline.evaluation.by_parts import evaluate_by_parts, gallery_of
@@ -60,15 +58,15 @@ def run_evaluation(
         origin: command, commit and versions that results name; by default this process's.
 
     Raises:
-        UserError: records, annotations or the model are missing or do not fit.
+        UserError: records or the model are missing or do not fit.
     """
     keep_freed_memory()
-    folder, checkpoint, annotations = config.outputs / "evaluate", model_file(config), _annotations(config)
+    folder, checkpoint = config.outputs / "evaluate", model_file(config)
     plan, about = _plan(config, checkpoint)
     predictor = load_predictor(plan)
     tags = about | dict(tags or {})
     with track(config, "evaluate", folder, tags, resume=resume, origin=origin) as tracked:
-        found = evaluate_by_parts(plan, predictor, annotations)
+        found = evaluate_by_parts(plan, predictor)
         parts, fates = diagnose(found), sum_fates(found)
         _write(folder, config, found, parts, fates)
         gallery_of(plan, predictor, found).draw(folder / "pictures")
@@ -93,14 +91,6 @@ def shown(results: Mapping[str, Any], *, runtime: bool = True) -> str:
     if runtime and results["runtime"]:
         tables.append(runtime_table(results["runtime"]))
     return "\n\n".join(tables)
-
-
-def _annotations(config: RunConfig) -> Path:
-    """The annotation file that AP is computed from."""
-    path = annotation_file(config.data, config.data.val_split)
-    if not path.is_file():
-        raise UserError(f"{path}: no such file: correct data.root, data.format or data.val_split")
-    return path
 
 
 def _plan(config: RunConfig, checkpoint: Path) -> tuple[Plan, dict[str, str]]:

@@ -1,16 +1,38 @@
-"""The person annotations of one image, checked, as a record keeps them: people, and a region to ignore."""
+"""The person annotations of one image, checked, as a record keeps them: people, and a region to ignore.
+
+What an annotation leaves out and can be told from the rest of it is derived (`pipeline.data.derived`) and
+counted; what contradicts itself or the picture is `BadData`. Letters: J joint types.
+"""
 
 import json
-from typing import Any
+from collections import Counter
+from typing import Any, NamedTuple
 
 import numpy as np
 
+from pipeline.data.derived import area_of, box_of, is_crowd, joints_of, labels_of
 from pipeline.data.regions import Rle, to_regions, union
 from pipeline.data.rejects import BadData
+from pipeline.settings.data import DataConfig
 from pipeline.settings.formats import COCO_DIALECT, Dialect
 
-BOX_TOLERANCE = 1.0  # pixels that a box may reach outside the picture: COCO rounds and some tools scale
 FIELDS = ("keypoints", "num_keypoints", "bbox", "area")
+FAR = 0.5  # of a box's longer side: a joint that is further outside of it than that is not in it
+TINY = 2.0  # pixels
+
+
+class Labelled(NamedTuple):
+    """The people of an image."""
+
+    people: list[dict[str, Any]]
+    """Those with labelled joints that are not crowds, as rows of `rows.PERSON`."""
+    ignore: Rle
+    """The union of the crowds and of the people without labelled joints (HigherHRNet's mask)."""
+    truth: list[dict[str, Any]]
+    """All of them as AP needs them, in the order of the annotations: COCO's fields `keypoints`,
+    `num_keypoints`, `bbox`, `area` and `iscrowd`."""
+    counts: Counter[str]
+    """What was derived, and what is odd, by the names of `pipeline.data.remarks`."""
 
 
 def is_person(annotation: dict[str, Any]) -> bool:
@@ -18,95 +40,89 @@ def is_person(annotation: dict[str, Any]) -> bool:
 
     What contradicts itself counts as one, so that it is looked at.
     """
-    if annotation.get("iscrowd"):
-        return False
-    keypoints = annotation.get("keypoints")
-    return bool(annotation.get("num_keypoints")) or not isinstance(keypoints, list) or any(keypoints[2::3])
+    try:
+        return not is_crowd(annotation) and any(labels_of(annotation.get("keypoints")))
+    except BadData:
+        return True
 
 
 def people_and_ignored(
-    texts: list[str], width: int, height: int, dialect: Dialect = COCO_DIALECT
-) -> tuple[list[dict[str, Any]], Rle]:
+    texts: list[str],
+    width: int,
+    height: int,
+    dialect: Dialect = COCO_DIALECT,
+    limits: DataConfig | None = None,
+) -> Labelled:
     """Read and check an image's annotations.
 
     Args:
         texts: each annotation as JSON.
         width, height: size of the picture in pixels.
         dialect: the data set's.
-
-    Returns: people with labelled joints that are not crowds, as rows of `rows.PERSON`; and the union of the
-        crowds and of the people without labelled joints (HigherHRNet's mask), as an RLE.
+        limits: the settings that say how many annotations and corners are believed.
 
     Raises `BadData` for the first annotation that contradicts itself or the picture: `missing_field`,
-    `not_a_number`, `keypoints_length`, `num_keypoints`, `box_outside`, `area`, `segmentation`.
+    `not_a_number`, `out_of_range`, `keypoints_length`, `iscrowd`, `box_outside`, `area`, `segmentation`; or
+    for more of them than `data.max_people`: `too_many_people`.
     """
-    people, regions = [], []
+    limits = limits or DataConfig()
+    if len(texts) > limits.max_people:
+        raise BadData(
+            "too_many_people", f"{len(texts)} of them, more than data.max_people={limits.max_people}"
+        )
+    found = Labelled([], {}, [], Counter())
+    regions: list[Rle] = []
     for text in texts:
         annotation = json.loads(text)
         try:
-            if is_person(annotation):
-                people.append(_person(annotation, width, height, dialect))
-            else:
-                box = _box(annotation, width, height)
-                regions += to_regions(annotation.get("segmentation"), box, width, height)
+            regions += _add(found, annotation, (width, height), dialect, limits.max_corners)
         except BadData as error:
             raise BadData(error.reason, f"annotation {annotation.get('id')}: {error.detail}") from None
-    return people, union(regions, width, height)
+    return found._replace(ignore=union(regions, width, height))
 
 
-def _person(annotation: dict[str, Any], width: int, height: int, dialect: Dialect) -> dict[str, Any]:
-    needed = [field for field in FIELDS if field != "area" or not dialect.box_share]
-    missing = [field for field in needed if field not in annotation]
-    if missing:
-        raise BadData("missing_field", f"no {', '.join(missing)}")
-    return {
-        "annotation_id": annotation["id"],
-        "keypoints": _keypoints(annotation, dialect).tolist(),
-        "box": (box := _box(annotation, width, height)).tolist(),
-        "area": _area(annotation, box, dialect),
-    }
+def _add(
+    found: Labelled, annotation: dict[str, Any], size: tuple[int, int], dialect: Dialect, corners: int
+) -> list[Rle]:
+    """Add an annotation to what was found; returns the regions that are to be ignored for it."""
+    counts, crowd = found.counts, is_crowd(annotation)
+    counts["no_iscrowd"] += annotation.get("iscrowd") is None
+    joints_J3 = joints_of(annotation, dialect.joints, counts, strict=is_person(annotation))
+    person = not crowd and bool((joints_J3[:, 2] > 0).any())
+    labelled = int((joints_J3[: dialect.counted, 2] > 0).sum())
+    if annotation.get("num_keypoints") != labelled and not crowd:
+        counts["num_keypoints_counted"] += 1
+    box = box_of(annotation, joints_J3, size, corners, counts)
+    area = area_of(annotation, box, size, dialect, corners, counts, strict=person)
+    found.truth.append(
+        {
+            "keypoints": joints_J3.ravel().tolist(),
+            "num_keypoints": labelled,
+            "bbox": box.tolist(),
+            "area": area,
+            "iscrowd": int(crowd),
+        }
+    )
+    if not person:
+        counts["people_without_joints"] += not crowd
+        return to_regions(annotation.get("segmentation"), box, *size, corners)
+    counts["joints_far_outside_box"] += _mostly_outside(joints_J3, box)
+    counts["people_tiny"] += bool(box[2:].max() < TINY)
+    found.people.append(
+        {
+            "annotation_id": annotation["id"],
+            "keypoints": joints_J3.ravel().tolist(),
+            "box": box.tolist(),
+            "area": area,
+        }
+    )
+    return []
 
 
-def _keypoints(annotation: dict[str, Any], dialect: Dialect) -> np.ndarray:
-    """(3 J,) x, y, v of each joint."""
-    keypoints = _numbers(annotation, "keypoints")
-    if keypoints.shape != (3 * dialect.joints,):
-        raise BadData("keypoints_length", f"{keypoints.size} numbers, not {dialect.joints} x (x, y, v)")
-    labelled = int((keypoints[2::3][: dialect.counted] > 0).sum())
-    if labelled != annotation["num_keypoints"]:
-        raise BadData("num_keypoints", f"{annotation['num_keypoints']}, but {labelled} joints are labelled")
-    return keypoints
-
-
-def _box(annotation: dict[str, Any], width: int, height: int) -> np.ndarray:
-    """(4,) x, y, width, height."""
-    if "bbox" not in annotation:
-        raise BadData("missing_field", "no bbox")
-    box = _numbers(annotation, "bbox")
-    if box.shape != (4,):
-        raise BadData("box_outside", f"box of {box.size} numbers, not x, y, width, height")
-    x, y, w, h = box
-    over = max(-x, -y, x + w - width, y + h - height)
-    if min(w, h) < 0 or over > BOX_TOLERANCE:
-        raise BadData("box_outside", f"box {box.tolist()} in a picture of {width} x {height}")
-    return box
-
-
-def _area(annotation: dict[str, Any], box: np.ndarray, dialect: Dialect) -> float:
-    """Pixels that the person covers."""
-    share = dialect.box_share
-    area = np.asarray(share * box[2] * box[3]) if share else _numbers(annotation, "area")
-    if area.ndim or area <= 0:
-        raise BadData("area", f"{area.tolist()} where one positive number of pixels should stand")
-    return float(area)
-
-
-def _numbers(annotation: dict[str, Any], field: str) -> np.ndarray:
-    """A field as finite numbers."""
-    try:
-        numbers = np.asarray(annotation[field], np.float64)
-    except (TypeError, ValueError):
-        raise BadData("not_a_number", f"{field} holds something else than numbers") from None
-    if not np.isfinite(numbers).all():
-        raise BadData("not_a_number", f"{field} holds a number that is not finite")
-    return numbers
+def _mostly_outside(joints_J3: np.ndarray, box: np.ndarray) -> bool:
+    """Whether more than half of the labelled joints are far from their box."""
+    low, size = box[:2], box[2:]
+    margin = FAR * size.max()
+    places = joints_J3[joints_J3[:, 2] > 0, :2]
+    outside = ((places < low - margin) | (places > low + size + margin)).any(axis=1)
+    return bool(outside.mean() > 0.5)

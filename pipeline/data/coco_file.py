@@ -6,24 +6,19 @@ objects take, so that the whole of COCO fits in the driver and a slice of it tra
 
 import json
 from collections import Counter, defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from hgg.skeleton import NUM_JOINTS
+from hgg.skeleton import COCO, Skeleton
 from pipeline.base.errors import UserError
 from pipeline.data.annotations import FIELDS, is_person
+from pipeline.data.categories import CHOICE, People, people_categories, put_in_order, whole_number
 from pipeline.data.rejects import Rejection
 
 KEPT = ("id", "iscrowd", *FIELDS)
-MOST = (1 << 63) - 1  # that a column of whole numbers holds
 PARTS = ("images", "annotations", "categories")
-IMAGE_FIELDS: dict[str, tuple[type, Any, str]] = {  # type, smallest value, both in words
-    "id": (int, 0, "a whole number below 2^63"),
-    "file_name": (str, None, "text"),
-    "width": (int, 1, "a positive whole number"),
-    "height": (int, 1, "a positive whole number"),
-}
+WHOLE = "a whole number below 2^63"
 
 
 class CocoImage(NamedTuple):
@@ -32,9 +27,13 @@ class CocoImage(NamedTuple):
     image_id: int
     file_name: str
     width: int
+    """0 where the file does not say."""
     height: int
     annotations: list[str]
     has_person: bool  # whether anyone has labelled joints and is no crowd
+    truth: dict[str, Any]
+    """What AP reads of the file beside that: `order`, the place of each annotation among the image's in the
+    file, where they do not come by their ids; `crowdIndex`, where it has one."""
 
 
 class Coco(NamedTuple):
@@ -42,6 +41,8 @@ class Coco(NamedTuple):
 
     images: list[CocoImage]
     rejected: list[Rejection]
+    notes: list[str]
+    """What was assumed of the file, to be said once."""
 
 
 class _Annotation(NamedTuple):
@@ -54,35 +55,67 @@ class _Annotation(NamedTuple):
     text: str
 
 
-def read_coco(path: Path, joint_types: int = NUM_JOINTS) -> Coco:
-    """Read an annotation file; categories without `joint_types` keypoints are passed over.
+def read_coco(path: Path, skeleton: Skeleton = COCO, categories: Sequence[str] = ()) -> Coco:
+    """Read an annotation file; categories that do not name the skeleton's joints are passed over.
+
+    Ids and sizes may be text or have a point; annotations without an id are numbered.
+
+    Args:
+        path: the file.
+        skeleton: whose joints its people have, in whatever order its categories name them.
+        categories: names or ids of those that are meant; none means every one that fits.
 
     Left out: annotations of an unknown image (`unknown_image`, one rejection each), and images whose id
-    is used twice (`duplicate_image`) or that hold an annotation whose id is (`duplicate_annotation`).
+    is used twice (`duplicate_image`) or that hold an annotation whose id is (`duplicate_annotation`) or whose
+    category is not in the file (`unknown_category`).
 
-    Raises `UserError` where the file is not JSON or not COCO's keypoint format.
+    Raises `UserError` where the file is not JSON or not COCO's keypoint format, or nobody is of these
+    categories.
     """
     document = _load(path)
-    categories = _person_categories(document["categories"], path, joint_types)
-    images = sorted(_image(entry, f"images[{i}]", path) for i, entry in enumerate(document["images"]))
+    people = people_categories(document["categories"], path, skeleton, categories)
+    entries = [_image(entry, f"images[{i}]", path) for i, entry in enumerate(document["images"])]
+    images = sorted(entries, key=lambda image: image[:2])
+    counts: Counter[str] = Counter()
     annotations = [
-        _checked(entry, f"annotations[{i}]", path) for i, entry in enumerate(document["annotations"])
+        _checked(entry, i, path, counts) for i, entry in enumerate(_numbered(document["annotations"], counts))
     ]
-    people = [annotation for annotation in annotations if annotation.category_id in categories]
-    rejected = _rejections(images, people)
+    known = {whole_number(entry.get("id")) for entry in document["categories"] if isinstance(entry, dict)}
+    ours = [_ordered(entry, people) for entry in annotations if entry.category_id in people.orders]
+    if annotations and not ours:
+        raise UserError(_nobody(path, annotations, known, people))
+    stray = [entry for entry in annotations if entry.category_id not in known]
+    rejected = _rejections(images, ours, stray)
     left_out = {rejection.image_id for rejection in rejected}
     by_image = defaultdict(list)
-    for annotation in sorted(people):
-        by_image[annotation.image_id].append(annotation)
+    for place, annotation in enumerate(ours):
+        by_image[annotation.image_id].append((annotation, place))
     usable = [
-        image._replace(
-            annotations=[annotation.text for annotation in by_image[image.image_id]],
-            has_person=any(annotation.is_person for annotation in by_image[image.image_id]),
-        )
+        _with_annotations(image, by_image[image.image_id])
         for image in images
         if image.image_id not in left_out
     ]
-    return Coco(usable, rejected)
+    return Coco(
+        usable, rejected, people.notes + [NOTES[name].format(n) for name, n in sorted(counts.items())]
+    )
+
+
+NOTES = {
+    "ids": "{} annotations have ids that are text or have a point: read as the whole numbers that they are",
+    "numbered": "{} annotations have no id: numbered",
+}
+
+
+def _with_annotations(image: CocoImage, found: list[tuple[_Annotation, int]]) -> CocoImage:
+    """The image with its annotations by id, and their places in the file where these go otherwise."""
+    by_id = sorted(found)
+    places = [place for _, place in by_id]
+    if places != sorted(places):
+        image.truth["order"] = [sorted(places).index(place) for place in places]
+    return image._replace(
+        annotations=[annotation.text for annotation, _ in by_id],
+        has_person=any(annotation.is_person for annotation, _ in by_id),
+    )
 
 
 def _load(path: Path) -> dict[str, list[Any]]:
@@ -102,61 +135,97 @@ def _load(path: Path) -> dict[str, list[Any]]:
 def _lean(entry: dict[str, Any]) -> Any:
     """Called for every JSON object as it is read: shortens annotations at once, leaves the rest alone.
 
-    Polygons of people with labelled joints are dropped, as nothing needs them.
+    Polygons of people with labelled joints are dropped where box and area are there, as nothing needs them.
     """
     if not {"image_id", "category_id"} <= entry.keys():
         return entry
     person = is_person(entry)
-    kept = KEPT if person else (*KEPT, "segmentation")
+    whole = person and entry.get("bbox") and entry.get("area")
+    kept = KEPT if whole else (*KEPT, "segmentation")
     text = json.dumps({field: entry[field] for field in kept if field in entry}, separators=(",", ":"))
     return _Annotation(entry.get("id"), entry["image_id"], entry["category_id"], person, text)
 
 
-def _person_categories(categories: list[Any], path: Path, joint_types: int) -> set[Any]:
-    """Ids of the categories whose keypoints are those of this project."""
-    lengths = {
-        entry.get("id"): len(entry["keypoints"])
-        for entry in categories
-        if isinstance(entry, dict) and isinstance(entry.get("keypoints"), list)
-    }
-    people = {category for category, length in lengths.items() if length == joint_types}
-    if not people:
-        found = (
-            f"found {sorted(lengths.values())}"
-            if lengths
-            else "no category has any; is it COCO's instances file?"
-        )
-        raise UserError(
-            f"{path}: no category with {joint_types} keypoints ({found}): data.format and skeleton must be "
-            "those of this file"
-        )
-    return people
-
-
 def _image(entry: Any, where: str, path: Path) -> CocoImage:
     values = entry if isinstance(entry, dict) else {}
-    for field, (kind, least, wanted) in IMAGE_FIELDS.items():
-        value = values.get(field)
-        fits = least is None or (isinstance(value, int) and least <= value <= MOST)
-        if not isinstance(value, kind) or not fits:
-            raise UserError(f"{path}: not COCO's format: {where}.{field} is {value!r}, not {wanted}")
-    return CocoImage(values["id"], values["file_name"], values["width"], values["height"], [], False)
+    number, name = whole_number(values.get("id")), values.get("file_name")
+    if number is None or number < 0:
+        raise UserError(f"{path}: not COCO's format: {where}.id is {values.get('id')!r}, not {WHOLE}")
+    if not isinstance(name, str):
+        raise UserError(f"{path}: not COCO's format: {where}.file_name is {name!r}, not text")
+    sizes: dict[str, int] = {}
+    for field in ("width", "height"):
+        size = whole_number(values.get(field) or 0)
+        if size is None or size < 0:
+            raise UserError(
+                f"{path}: not COCO's format: {where}.{field} is {values[field]!r}, not a positive whole "
+                "number"
+            )
+        sizes[field] = size
+    truth = {"crowdIndex": values["crowdIndex"]} if "crowdIndex" in values else {}
+    return CocoImage(number, name, **sizes, annotations=[], has_person=False, truth=truth)
 
 
-def _checked(entry: Any, where: str, path: Path) -> _Annotation:
+def _numbered(entries: list[Any], counts: Counter[str]) -> list[Any]:
+    """The annotations, those without an id numbered after the highest one."""
+    there = [entry.annotation_id for entry in entries if isinstance(entry, _Annotation)]
+    if None not in there:
+        return entries
+    free = 1 + max((number for given in there if (number := whole_number(given)) is not None), default=0)
+    numbered = []
+    for entry in entries:
+        if isinstance(entry, _Annotation) and entry.annotation_id is None:
+            entry = _with_text(entry, id=free)._replace(annotation_id=free)
+            counts["numbered"] += 1
+            free += 1
+        numbered.append(entry)
+    return numbered
+
+
+def _checked(entry: Any, place: int, path: Path, counts: Counter[str]) -> _Annotation:
     """The annotation, where it names itself, its image and its category."""
     if not isinstance(entry, _Annotation):
-        raise UserError(f"{path}: not COCO's format: {where} has no image_id or no category_id")
-    for field in ("annotation_id", "image_id", "category_id"):
-        if not isinstance(value := getattr(entry, field), int) or abs(value) > MOST:
-            name = field.removeprefix("annotation_")
-            raise UserError(
-                f"{path}: not COCO's format: {where}.{name} is {value!r}, not a whole number below 2^63"
-            )
-    return entry
+        raise UserError(f"{path}: not COCO's format: annotations[{place}] has no image_id or no category_id")
+    given = entry[:3]
+    numbers = [whole_number(value) for value in given]
+    if None in numbers:
+        wrong = numbers.index(None)
+        name = ("id", "image_id", "category_id")[wrong]
+        raise UserError(
+            f"{path}: not COCO's format: annotations[{place}].{name} is {given[wrong]!r}, not {WHOLE}"
+        )
+    if any(type(value) is not int for value in given):
+        counts["ids"] += 1
+        entry = _with_text(entry, id=numbers[0])
+    return entry._replace(annotation_id=numbers[0], image_id=numbers[1], category_id=numbers[2])
 
 
-def _rejections(images: list[CocoImage], people: list[_Annotation]) -> list[Rejection]:
+def _ordered(entry: _Annotation, people: People) -> _Annotation:
+    """The annotation with its joints in the skeleton's order."""
+    order = people.orders[entry.category_id]
+    if order is None:
+        return entry
+    return _with_text(entry, keypoints=put_in_order(json.loads(entry.text).get("keypoints"), order))
+
+
+def _with_text(entry: _Annotation, **fields: Any) -> _Annotation:
+    """The annotation with other values of some fields."""
+    return entry._replace(text=json.dumps(json.loads(entry.text) | fields, separators=(",", ":")))
+
+
+def _nobody(path: Path, annotations: list[_Annotation], known: Iterable[int | None], people: People) -> str:
+    used = Counter(entry.category_id for entry in annotations)
+    listed = ", ".join(f"{number} ({count} times)" for number, count in sorted(used.items()))
+    ids = ", ".join(map(str, sorted(number for number in known if number is not None)))
+    return (
+        f"{path}: no annotation is of a category of people: category_id is {listed}; categories lists {ids}, "
+        f"of which {', '.join(map(str, people.orders))} are people (or chosen by {CHOICE}): make them agree"
+    )
+
+
+def _rejections(
+    images: list[CocoImage], people: list[_Annotation], stray: list[_Annotation]
+) -> list[Rejection]:
     """What contradicts itself across the file: a rejection for each lost annotation or image."""
     names = {image.image_id: image.file_name for image in images}
     lost = [
@@ -164,15 +233,23 @@ def _rejections(images: list[CocoImage], people: list[_Annotation]) -> list[Reje
         for entry in people
         if entry.image_id not in names
     ]
+    wrong = {
+        entry.image_id: (
+            "unknown_category",
+            f"annotation {entry.annotation_id}: category_id {entry.category_id} is not in categories",
+        )
+        for entry in stray
+        if entry.image_id in names
+    }
     repeated = _repeated(entry.annotation_id for entry in people)
-    twice = {
+    wrong |= {
         entry.image_id: ("duplicate_annotation", f"annotation id {entry.annotation_id} is used twice")
         for entry in people
         if entry.annotation_id in repeated and entry.image_id in names
     }
     for image_id in _repeated(image.image_id for image in images):
-        twice[image_id] = ("duplicate_image", f"image id {image_id} is used twice")
-    return lost + [Rejection(image_id, names[image_id], *why) for image_id, why in twice.items()]
+        wrong[image_id] = ("duplicate_image", f"image id {image_id} is used twice")
+    return lost + [Rejection(image_id, names[image_id], *why) for image_id, why in wrong.items()]
 
 
 def _repeated(ids: Iterable[int]) -> set[int]:

@@ -3,6 +3,7 @@
 import json
 import logging
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
@@ -19,9 +20,12 @@ from pipeline.base.errors import UserError
 from pipeline.base.memory import peak_mib
 from pipeline.base.progress import Progress
 from pipeline.cluster.start import start_ray
-from pipeline.data.rejects import REJECTED, Rejection, check_limit, list_rejected
+from pipeline.data.rejects import REJECTED, Rejection, check_limit, first_ones, list_rejected
+from pipeline.data.remarks import remarks
 from pipeline.data.shard_writer import PlannedShard, ShardPlan, set_aside, standing_row
 from pipeline.data.shards import MANIFEST, Manifest, ShardRow, write_manifest
+
+TRIES = 4  # of a shard whose process dies, as by a machine's end
 
 log = logging.getLogger(__name__)
 
@@ -36,15 +40,16 @@ def write_shards(plan: ShardPlan, max_rejected: int, workers: int, ray_running: 
 
     Returns: counts, what was left out, fingerprint, rate and memory, for results.json.
     """
+    for note in plan.before.notes:
+        log.info("%s: %s", plan.source, note)
     standing = _standing(plan)
     todo = [planned for planned in plan.shards if planned.shard not in standing]
     rejected = plan.before.rejected + [r for row in standing.values() for r in row.rejected]
-    _check(plan, rejected, max_rejected)
     progress = Progress(
         f"{plan.name} {plan.split}", sum(planned.units for planned in todo), plan.unit, every=0
     )
     log.info("%s: %d of %d shards to write", progress.title, len(todo), len(plan.shards))
-    peak = 0.0
+    peak, passed = 0.0, False
     if todo:
         ray_running.enter_context(start_ray(workers))
         (plan.folder / MANIFEST).unlink(missing_ok=True)  # from here on it would not be true
@@ -55,7 +60,13 @@ def write_shards(plan: ShardPlan, max_rejected: int, workers: int, ray_running: 
             peak = max(peak, task_peak)
             progress.add(units[row.shard])
             rejected += row.rejected
-            _check(plan, rejected, max_rejected)
+            if len(rejected) > max_rejected and not passed:
+                passed = True
+                log.warning(
+                    "%s: %d bad images so far, data.max_rejected=%d; the others are looked at, to count all",
+                    *(plan.source, len(rejected), max_rejected),
+                )
+    _check(plan, rejected, max_rejected)
     manifest = _finish(plan, list(standing.values()), rejected)
     return _results(manifest, todo, progress, peak)
 
@@ -63,24 +74,62 @@ def write_shards(plan: ShardPlan, max_rejected: int, workers: int, ray_running: 
 def fan_out(
     write: Callable[[PlannedShard], ShardRow], shards: list[PlannedShard], workers: int
 ) -> Iterator[tuple[ShardRow, float]]:
-    """Write shards on Ray Data; yields each one's row and its task's peak memory in MiB, as they complete."""
+    """Write shards on Ray Data; yields each one's row and its task's peak memory in MiB, as they complete.
+
+    Raises `UserError` once the others are written, with the shards that ended `TRIES` processes.
+    """
     blocks = [pa.table({"shard": [json.dumps(asdict(planned))]}) for planned in shards]
     done = ray.data.from_arrow(blocks).map_batches(
-        partial(_in_task, write=write),
+        partial(_in_task, write=write, tries=ray.remote(num_cpus=0)(_Tries).remote()),
         batch_size=None,
         batch_format="pyarrow",
         compute=TaskPoolStrategy(size=workers or None),
     )
+    deadly = []
     for line in done.iter_rows():
         result = json.loads(line["row"])
-        yield ShardRow.from_json(result["row"]), result["peak_mib"]
+        if result["row"] is None:
+            deadly.append(result["shard"])
+        else:
+            yield ShardRow.from_json(result["row"]), result["peak_mib"]
+    if deadly:
+        raise UserError(
+            "; ".join(_named(planned) for planned in shards if planned.shard in deadly)
+            + f": {TRIES} processes died while they wrote it: too little memory for its pictures (lower "
+            "data.max_pixels or data.max_corners), or a file that breaks a library (data.shard_images=1 "
+            "finds it)"
+        )
 
 
-def _in_task(block: pa.Table, write: Callable[[PlannedShard], ShardRow]) -> pa.Table:
-    """Runs in a task of Ray: a block of one planned shard in, a block with its row out."""
+class _Tries:
+    """An actor that counts how often each shard was begun: Ray Data begins a task whose process died for "
+    "ever."""
+
+    def __init__(self) -> None:
+        self.begun: Counter[int] = Counter()
+
+    def begin(self, shard: int) -> int:
+        """The number of this try, from 1."""
+        self.begun[shard] += 1
+        return self.begun[shard]
+
+
+def _in_task(block: pa.Table, write: Callable[[PlannedShard], ShardRow], tries: Any) -> pa.Table:
+    """Runs in a task of Ray: a block of one planned shard in, a block with its row out, or with none."""
     cv2.setNumThreads(1)  # Ray starts one task a CPU
-    row = write(PlannedShard(**json.loads(block["shard"][0].as_py())))
-    return pa.table({"row": [json.dumps({"row": row.as_json(), "peak_mib": peak_mib()})]})
+    planned = PlannedShard(**json.loads(block["shard"][0].as_py()))
+    deadly = ray.get(tries.begin.remote(planned.shard)) > TRIES
+    row = None if deadly else write(planned).as_json()
+    result = {"shard": planned.shard, "row": row, "peak_mib": peak_mib()}
+    return pa.table({"row": [json.dumps(result)]})
+
+
+def _named(planned: PlannedShard) -> str:
+    """A shard by its number and its first and last image."""
+    images = [image["file_name"] for image in planned.inputs.get("images", [])]
+    return f"shard {planned.shard}" + (
+        f" ({len(images)} images, {images[0]} to {images[-1]})" if images else ""
+    )
 
 
 def _standing(plan: ShardPlan) -> dict[int, ShardRow]:
@@ -104,13 +153,21 @@ def _finish(plan: ShardPlan, rows: list[ShardRow], rejected: list[Rejection]) ->
     path = plan.folder / REJECTED
     if rejected or path.exists():
         list_rejected(path, rejected)
-        log.info("%s: %d images left out, listed in %s", plan.name, len(rejected), path)
+        log.info(
+            "%s: %d images left out, listed in %s; %s",
+            *(plan.name, len(rejected), path, first_ones(sorted(rejected))),
+        )
     if not any(row.rows for row in rows):
-        raise UserError(f"{plan.source}: no usable image is left; {path} says why")
+        raise UserError(
+            f"{plan.source}: no usable image is left; {first_ones(sorted(rejected))}. {path} says why"
+        )
     before = dict(plan.before.counts)
-    return write_manifest(
+    manifest = write_manifest(
         plan.folder, plan.name, plan.split, plan.settings, rows, before, plan.before.rejected
     )
+    for remark in remarks(manifest.counts) if plan.name == "records" else ():
+        log.log(logging.WARNING if remark.warns else logging.INFO, "%s: %s", plan.source, remark.text)
+    return manifest
 
 
 def _results(manifest: Manifest, todo: list[PlannedShard], progress: Progress, peak: float) -> dict[str, Any]:

@@ -20,6 +20,7 @@ JPEG_START, SCAN_START, JPEG_END = b"\xff\xd8", b"\xff\xda", b"\xff\xd9"
 AS_STORED = cv2.IMREAD_COLOR_RGB | cv2.IMREAD_IGNORE_ORIENTATION
 UPRIGHT = cv2.IMREAD_COLOR_RGB
 STDERR = 2
+ORIENTATION = 0x0112  # EXIF's number of the tag
 HEADERS = ("JPEG", "PNG", "WEBP", "BMP", "TIFF", "GIF", "AVIF", "JPEG2000", "PPM", "SUN")
 """Formats whose size Pillow reads from their header, by its names: those that OpenCV decodes."""
 
@@ -83,6 +84,22 @@ def picture_size(data: bytes) -> tuple[int, int] | None:
             except Exception:  # readers stumble over a broken header in every way that there is
                 continue
     return None
+
+
+def orientation_tag(data: bytes) -> int:
+    """EXIF's Orientation of a JPEG, 1 to 8: how it is turned upright; 1, as it is, where it has none."""
+    from PIL import JpegImagePlugin
+
+    if not data.startswith(JPEG_START):
+        return 1
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        try:
+            with JpegImagePlugin.JpegImageFile(io.BytesIO(data)) as header:
+                tag = header.getexif().get(ORIENTATION, 1)
+        except Exception:  # as of `picture_size`; the picture itself is checked by decoding it
+            return 1
+    return tag if tag in range(1, 9) else 1
 
 
 def encode_jpeg(picture: np.ndarray, quality: int) -> bytes:

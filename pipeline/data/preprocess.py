@@ -1,15 +1,18 @@
 """Both stages of preprocessing for both splits: COCO's files to records to samples."""
 
+import logging
 import time
 from contextlib import ExitStack
 from typing import Any
 
 from pipeline.base.memory import peak_mib
-from pipeline.data.formats import check_layout
+from pipeline.data.formats import annotation_file, check_layout
 from pipeline.data.records import plan_records
 from pipeline.data.samples import plan_samples
 from pipeline.data.shard_writer import ShardPlan
 from pipeline.settings.config import RunConfig
+
+log = logging.getLogger(__name__)
 
 
 def preprocess(config: RunConfig) -> dict[str, Any]:
@@ -23,6 +26,11 @@ def preprocess(config: RunConfig) -> dict[str, Any]:
     splits = list(dict.fromkeys([data.train_split, data.val_split]))
     for split in splits:
         check_layout(data, split)
+    if len(splits) == 2 and annotation_file(data, splits[0]).samefile(annotation_file(data, splits[1])):
+        log.warning(
+            "data.train_split=%s and data.val_split=%s are one file, %s: what is validated on is trained on",
+            *(*splits, annotation_file(data, splits[0])),
+        )
     records = [plan_records(config, split) for split in splits]
     results: dict[str, Any] = {split: {} for split in splits}
     with ExitStack() as ray_running:

@@ -2,13 +2,14 @@
 
 import json
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
 from pipeline.base.errors import UserError
 from pipeline.base.files import write_text
 
+FIRST = 3  # that are named in messages
 FREQUENT = 3  # reasons named in the message when too many images are bad
 
 REJECTED = "rejected.jsonl"
@@ -49,6 +50,14 @@ def list_rejected(path: Path, rejections: Iterable[Rejection]) -> None:
     write_text(path, "".join(lines))
 
 
+def first_ones(rejections: Sequence[Rejection]) -> str:
+    """The first few in words: image, reason, annotation and field of each."""
+    words = [
+        f"{each.file_name or each.image_id}: {each.reason}: {each.detail}" for each in rejections[:FIRST]
+    ]
+    return "first: " + "; ".join(words) if words else ""
+
+
 def check_limit(rejections: list[Rejection], limit: int, path: Path, source: Path) -> None:
     """Stop with `UserError` where more than `limit` are left out; they are listed in `path` first.
 
@@ -64,5 +73,6 @@ def check_limit(rejections: list[Rejection], limit: int, path: Path, source: Pat
     reasons = ", ".join(f"{reason} ({count})" for reason, count in frequent)
     raise UserError(
         f"{source}: {len(rejections)} bad images, more than data.max_rejected={limit}; most often {reasons}. "
-        f"They are listed in {path}: mend them, or raise data.max_rejected to go on without them"
+        f"{first_ones(sorted(rejections))}. They are listed in {path}: mend them, or raise data.max_rejected "
+        "to go on without them"
     )

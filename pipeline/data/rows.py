@@ -13,6 +13,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from pipeline.base.errors import UserError, first_line
 from pipeline.base.s3 import in_store
 
 METADATA_KEY = b"hgg"
@@ -76,14 +77,36 @@ def unpack_mask(packed: bytes, output_size: int) -> np.ndarray:
 
 @contextmanager
 def open_parquet(path: Path) -> Iterator[pq.ParquetFile]:
-    """A Parquet file for the length of a `with` block; of one in a store only what is read is fetched."""
-    if not in_store(path):
-        with pq.ParquetFile(path) as parquet:
+    """A Parquet file for the length of a `with` block; of one in a store only what is read is fetched.
+
+    Raises `UserError` where its bytes are not those that were written, as far as the pages that are read and
+    their checksums tell (samples made since 2026-11-28 have them).
+    """
+    try:
+        if not in_store(path):
+            with pq.ParquetFile(path, page_checksum_verification=True) as parquet:
+                yield parquet
+            return
+        # Without buffering each column chunk is a request.
+        with (
+            path.open("rb") as file,
+            pq.ParquetFile(file, pre_buffer=True, page_checksum_verification=True) as parquet,
+        ):
             yield parquet
-        return
-    # Without buffering each column chunk is a request.
-    with path.open("rb") as file, pq.ParquetFile(file, pre_buffer=True) as parquet:
-        yield parquet
+    except (pa.ArrowInvalid, OSError) as error:
+        if not _is_damage(error):
+            raise
+        raise UserError(
+            f"{path}: damaged ({first_line(error)}): run jobs/preprocess.py with the same configuration, "
+            "which writes it anew"
+        ) from error
+
+
+def _is_damage(error: Exception) -> bool:
+    """Whether Arrow says that bytes make no sense; a missing file or a store's answer is something else."""
+    return isinstance(error, pa.ArrowInvalid) or (
+        type(error) is OSError and error.errno is None and "AWS Error" not in str(error)
+    )
 
 
 def read_rows(files: list[Path], batch_size: int = READ_ROWS) -> Iterator[dict[str, Any]]:

@@ -68,7 +68,7 @@ def write_samples(
     facts = {"stage": "samples", "fingerprint": fingerprint(settings)} | settings
     tally = Tally()
     groups = _row_groups(as_path(Path(planned.inputs["records"])), settings["views"], data, network, tally)
-    return write_shard(folder, planned, with_metadata(SAMPLE_SCHEMA, facts), groups, tally)
+    return write_shard(folder, planned, with_metadata(SAMPLE_SCHEMA, facts), groups, tally, checksums=True)
 
 
 def _row_groups(

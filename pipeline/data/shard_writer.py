@@ -17,16 +17,19 @@ import pyarrow.parquet as pq
 from pipeline.base.files import atomic_path, sha256_file, write_json
 from pipeline.data.rejects import Rejection
 from pipeline.data.shards import ShardKind, ShardRow, row_file, shard_file, shard_number
+from pipeline.data.truth import stands as truth_stands
+from pipeline.data.truth import truth_file
 
 STALE = ".stale."  # dotted, as temporary files are, so that a listing of shards skips it
 
 
 @dataclass
 class Tally:
-    """What is counted and left out on the way."""
+    """What is counted and left out on the way, and what is to be said of it."""
 
     counts: Counter[str] = field(default_factory=Counter)
     rejected: list[Rejection] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
 
 
 @dataclass(frozen=True)
@@ -37,12 +40,15 @@ class PlannedShard:
         made_from: fingerprint of its inputs and settings.
         units: images or views that making it reads or writes, for rate and time left.
         inputs: what the stage's `write` needs besides, as Arrow can carry it.
+        truth: of records, fingerprint of all that decides who is in them, which their truth bears
+            (`pipeline.data.truth`).
     """
 
     shard: int
     made_from: str
     units: int
     inputs: dict[str, Any]
+    truth: str = ""
 
 
 @dataclass(frozen=True)
@@ -74,17 +80,26 @@ def write_shard(
     schema: pa.Schema,
     groups: Iterable[list[dict[str, Any]]],
     tally: Tally,
+    *,
+    checksums: bool = False,
 ) -> ShardRow:
     """Write a shard and then its manifest row, holding one row group in memory.
 
     Args:
         groups: the rows of each row group; making them fills `tally`.
+        checksums: whether every page bears one, which reading compares.
     """
     path, rows = folder / shard_file(planned.shard), 0
     for leftover in folder.glob(f".*.{path.name}"):  # of a process that was killed while it wrote this
         leftover.unlink()
-    # Dictionaries and statistics serve repeated or sorted values; pictures and maps are neither.
-    options = {"compression": "zstd", "use_dictionary": False, "write_statistics": ["image_id"]}
+    # Dictionaries and statistics serve repeated or sorted values; pictures and maps are neither. Records are
+    # without checksums of pages, so that their bytes, from which samples and runs have their names, stay.
+    options = {
+        "compression": "zstd",
+        "use_dictionary": False,
+        "write_statistics": ["image_id"],
+        "write_page_checksum": checksums,
+    }
     with atomic_path(path) as temporary, pq.ParquetWriter(temporary, schema, **options) as writer:
         for group in groups:
             writer.write_table(pa.Table.from_pylist(group, schema=schema), row_group_size=len(group))
@@ -109,6 +124,7 @@ def standing_row(folder: Path, planned: PlannedShard) -> ShardRow | None:
         row = ShardRow.from_json(json.loads(row_file(folder, planned.shard).read_text(encoding="utf-8")))
         path = folder / row.file
         same = row.made_from == planned.made_from and path.stat().st_size == row.bytes
+        same = same and (not planned.truth or truth_stands(folder, planned.shard, planned.truth))
         return row if same and sha256_file(path) == row.sha256 else None
     except (FileNotFoundError, ValueError, KeyError, TypeError):  # never written, or not by this version
         return None
@@ -122,4 +138,5 @@ def set_aside(folder: Path, shards: int) -> list[Path]:
     beyond = [path for path in folder.glob("part-*.parquet") if shard_number(path) >= shards]
     for path in beyond:
         path.with_suffix(".json").unlink(missing_ok=True)
+        truth_file(folder, shard_number(path)).unlink(missing_ok=True)
     return sorted(path.replace(path.with_name(STALE + path.name)) for path in beyond)

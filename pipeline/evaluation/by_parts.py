@@ -24,20 +24,18 @@ from pipeline.evaluation.people import people_of
 log = logging.getLogger(__name__)
 
 
-def evaluate_by_parts(plan: Plan, predictor: Predictor, annotations: Path) -> Evaluation:
+def evaluate_by_parts(plan: Plan, predictor: Predictor) -> Evaluation:
     """Find the people of all shards that are not done, and sum up.
 
     Args:
         plan: of the evaluation.
         predictor: of `load_predictor`, for the shards that are done in this process.
-        annotations: the split's annotation file.
 
     Raises:
-        UserError: no finished records, no annotation file, records of other images, or a cluster that is too
-            small.
+        UserError: no finished records, no truth beside them, or a cluster that is too small.
     """
     config = plan.config
-    scope = scope_of(plan.records, annotations, config.skeleton, config.evaluate.images)
+    scope = scope_of(plan.records, config.skeleton, config.evaluate.images)
     todo = [portion for portion in scope.portions if not part_file(plan, portion).exists()]
     if len(todo) < len(scope.portions):
         done = len(scope.portions) - len(todo)

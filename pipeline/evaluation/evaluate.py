@@ -16,12 +16,13 @@ from hgg.groupings import GROUPINGS, GroupingName
 from hgg.model import HGG
 from hgg.predictor import Predictor
 from hgg.skeleton import SkeletonName
-from pipeline.base.errors import UserError
 from pipeline.base.progress import Progress
+from pipeline.data.shards import records_manifest
+from pipeline.data.truth import read_truth
 from pipeline.evaluation.found import Found, Portion, portions
 from pipeline.evaluation.gallery import Gallery
 from pipeline.evaluation.people import find_people
-from pipeline.metrics.ap import load_truth, score
+from pipeline.metrics.ap import score, to_truth
 from pipeline.metrics.detections import Detection
 from pipeline.metrics.fates import Fates
 
@@ -34,8 +35,7 @@ class Evaluation(NamedTuple):
     detections: dict[str, list[Detection]]
     """Rows of a COCO result file; `pipeline.metrics.detections.write_detections` writes them."""
     counts: dict[str, float]
-    """images, images_missing (in the annotations, not in the records), people, candidates, seconds,
-    images_per_second."""
+    """images, images_missing (left out by preprocessing), people, candidates, seconds, images_per_second."""
     image_ids: list[int]
     """Images that were looked at, in the records' order."""
     truth: COCO
@@ -52,20 +52,18 @@ class Scope(NamedTuple):
     """What an evaluation goes through, and the truth that it is scored by."""
 
     records: Path
-    annotations: Path
     skeleton: SkeletonName
     """Whose rules AP is computed by."""
     truth: COCO
     portions: list[Portion]
     """Of the records, in order."""
     expected: int | None
-    """Images that the annotations promise; None where only some shards are looked at."""
+    """Images that the annotation file promised; None where only some shards are looked at."""
 
 
 def evaluate_model(
     model: HGG,
     records: Path,
-    annotations: Path,
     *,
     batch_size: int,
     groupings: Sequence[GroupingName] = GROUPINGS,
@@ -78,8 +76,7 @@ def evaluate_model(
 
     Args:
         model: on the device that it is to run on; its mode is left as it was.
-        records: folder of the split's records.
-        annotations: the split's annotation file, from which AP is computed by the rules of the model's
+        records: folder of the split's records. AP is computed from their people, by the rules of the model's
             skeleton.
         batch_size: images per forward pass.
         groupings: `ae`, `hgg`, `oracle` (candidates grouped by ground truth).
@@ -89,9 +86,9 @@ def evaluate_model(
         inference: how the images are shown; by default in one plain view.
 
     Raises:
-        UserError: no finished records in the folder, no annotation file, or records of other images.
+        UserError: no finished records in the folder, or no truth beside them.
     """
-    scope = scope_of(records, annotations, model.config.skeleton, limit, shards)
+    scope = scope_of(records, model.config.skeleton, limit, shards)
     predictor = Predictor(model, inference=inference)
     progress = Progress("evaluate", sum(portion.images for portion in scope.portions))
     found = Found()
@@ -101,24 +98,26 @@ def evaluate_model(
     return sum_up(found, scope, progress)
 
 
-def scope_of(
-    records: Path, annotations: Path, skeleton: SkeletonName, limit: int = 0, shards: range | None = None
-) -> Scope:
+def scope_of(records: Path, skeleton: SkeletonName, limit: int = 0, shards: range | None = None) -> Scope:
     """What an evaluation goes through, before anything is looked at.
 
     Args:
         records: folder of the split's records.
-        annotations: the split's annotation file.
         skeleton: whose rules AP is computed by.
         limit: only so many images, the first of the records; 0 is all.
         shards: only these of the records; None is all.
 
-    Raises `UserError` where there are no finished records, or no annotation file.
+    Raises `UserError` where there are no finished records, or no truth beside them.
     """
-    truth = load_truth(annotations, skeleton)
-    known = len(truth.imgs)
-    expected = min(limit or known, known) if shards is None else None
-    return Scope(records, annotations, skeleton, truth, portions(records, limit, shards), expected)
+    chosen = portions(records, limit, shards)
+    truth = to_truth(read_truth(records, [portion.shard for portion in chosen]), skeleton)
+    expected = None
+    if shards is None:
+        manifest = records_manifest(records)
+        left_out = sum(manifest.rejected.values()) - manifest.rejected.get("unknown_image", 0)
+        known = manifest.counts["rows"] + left_out
+        expected = min(limit or known, known)
+    return Scope(records, skeleton, truth, chosen, expected)
 
 
 def sum_up(found: Found, scope: Scope, progress: Progress) -> Evaluation:
@@ -128,10 +127,7 @@ def sum_up(found: Found, scope: Scope, progress: Progress) -> Evaluation:
         found: of all images.
         scope: of the evaluation.
         progress: of the images that were looked at since the start.
-
-    Raises `UserError` where the records hold an image that the annotation file does not know.
     """
-    _check_records(found.image_ids, scope)
     seconds, images = progress.seconds, found.image_ids
     counts = {
         "images": len(images),
@@ -152,13 +148,3 @@ def sum_up(found: Found, scope: Scope, progress: Progress) -> Evaluation:
         skeleton=scope.skeleton,
         crowding=found.crowding,
     )
-
-
-def _check_records(image_ids: Sequence[int], scope: Scope) -> None:
-    """Raise `UserError` where records hold an image that the annotation file does not know."""
-    for image_id in image_ids:
-        if image_id not in scope.truth.imgs:
-            raise UserError(
-                f"{scope.records} holds image {image_id}, which is not in {scope.annotations}: run "
-                "jobs/preprocess.py with this configuration"
-            )

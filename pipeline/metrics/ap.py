@@ -1,16 +1,14 @@
 """AP by the rules of the data set that a skeleton belongs to: COCO's (OCHuman's too), or CrowdPose's."""
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from pycocotools.coco import COCO
 
 from hgg.groupings import TITLES
 from hgg.skeleton import SkeletonName
-from pipeline.base.errors import UserError
-from pipeline.metrics.coco import coco_metrics, load_annotations
-from pipeline.metrics.crowdpose import crowdpose_metrics, with_areas
+from pipeline.metrics.coco import coco_metrics, indexed
+from pipeline.metrics.crowdpose import complete, crowdpose_metrics
 from pipeline.metrics.detections import Detection
 
 FIGURES = ("AP", "AP50", "AP75", "AP_M", "AP_L", "AP_easy", "AP_medium", "AP_hard", "AR")
@@ -22,30 +20,29 @@ class Rules(NamedTuple):
 
     figures: Callable[[COCO, Iterable[Detection], Sequence[int] | None], dict[str, float]]
     """AP and AR by name; `coco_metrics` or `crowdpose_metrics`, which see."""
-    areas_from_boxes: bool = False
-    """Its files hold no areas."""
+    complete: Callable[[COCO], COCO] | None = None
+    """Gives the truth what its rules read and its files may lack."""
     by_crowding: bool = False
     """It has figures for the degrees of crowding, in the place of those for sizes."""
 
 
 RULES: dict[SkeletonName, Rules] = {
     "coco": Rules(coco_metrics),
-    "crowdpose": Rules(crowdpose_metrics, areas_from_boxes=True, by_crowding=True),
+    "crowdpose": Rules(crowdpose_metrics, complete, by_crowding=True),
 }
 """By a model's skeleton."""
 
 
-def load_truth(path: Path, skeleton: SkeletonName) -> COCO:
-    """Ground truth of an annotation file; every person has an area, CrowdPose's from their boxes.
+def to_truth(document: dict[str, Any], skeleton: SkeletonName) -> COCO:
+    """Ground truth by the rules of a skeleton.
 
-    Raises:
-        UserError: no such file, or not a keypoint annotation file.
+    Args:
+        document: an annotation file's content, complete (`pipeline.data.truth.read_truth`).
+        skeleton: whose rules count. CrowdPose's give each person an area from the box, and each image that
+            has none its crowdIndex.
     """
-    try:
-        truth = load_annotations(path)
-    except ValueError as error:
-        raise UserError(str(error)) from error
-    return with_areas(truth) if RULES[skeleton].areas_from_boxes else truth
+    truth, complete = indexed(document), RULES[skeleton].complete
+    return truth if complete is None else complete(truth)
 
 
 def score(
@@ -57,7 +54,7 @@ def score(
     """AP and AR by name, at most 20 people an image.
 
     Args:
-        truth: of `load_truth`.
+        truth: of `to_truth`.
         detections: rows of a COCO result file.
         skeleton: whose rules count.
         image_ids: images that count; by default all of the truth.

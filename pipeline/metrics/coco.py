@@ -34,12 +34,10 @@ def load_annotations(path: Path | str) -> COCO:
         ValueError: no such file, or not one of COCO's.
     """
     try:
-        with contextlib.redirect_stdout(io.StringIO()):
-            truth = COCO()
-            with (Path(path) if isinstance(path, str) else path).open(encoding="utf-8-sig") as file:
-                truth.dataset = json.load(file)
-            assert isinstance(truth.dataset, dict), type(truth.dataset).__name__
-            truth.createIndex()
+        with (Path(path) if isinstance(path, str) else path).open(encoding="utf-8-sig") as file:
+            document = json.load(file)
+        assert isinstance(document, dict), type(document).__name__
+        truth = indexed(document)
     except OSError as error:
         raise ValueError(f"{path}: {error.strerror}: a COCO annotation file is needed here") from error
     except (ValueError, AssertionError, KeyError, TypeError) as error:
@@ -47,6 +45,15 @@ def load_annotations(path: Path | str) -> COCO:
     missing = {"images", "annotations", "categories"} - truth.dataset.keys()
     if missing:
         raise ValueError(f"{path}: not a COCO annotation file: no {', '.join(sorted(missing))} in it")
+    return truth
+
+
+def indexed(document: dict[str, Any]) -> COCO:
+    """An annotation file's content as pycocotools' object, which keeps and changes it."""
+    truth = COCO()
+    truth.dataset = document  # pyrefly: ignore[bad-assignment]
+    with contextlib.redirect_stdout(io.StringIO()):
+        truth.createIndex()
     return truth
 
 

@@ -89,6 +89,38 @@ def _check(truth: COCO, rows: list[Detection]) -> None:
     check_known(truth, [row["image_id"] for row in rows])
 
 
+def complete(truth: COCO) -> COCO:
+    """The ground truth with CrowdPose's areas, and with a crowdIndex in each image that has none.
+
+    What was given stays as it is.
+    """
+    changed = with_areas(truth)
+    images: list[Any] = changed.dataset["images"]
+    for image in images:
+        if "crowdIndex" not in image:
+            image["crowdIndex"] = crowd_index(changed.imgToAnns[image["id"]])
+    return changed
+
+
+def crowd_index(people: Sequence[Mapping[str, Any]]) -> float:
+    """How much the people of an image overlap, from 0 to 1 (CrowdPose, section 3).
+
+    The mean over the people of how many joints of others lie in their box, for each joint of their own.
+    """
+    ratios = []
+    for person in people:
+        low, size = np.split(np.array(person["bbox"], float), 2)
+        inside = []
+        for other in people:
+            joints_J3 = np.reshape(other["keypoints"], (-1, 3))
+            places = joints_J3[joints_J3[:, 2] > 0, :2]
+            inside.append(int(((places >= low) & (places <= low + size)).all(axis=1).sum()))
+        own = sum(count for other, count in zip(people, inside, strict=True) if other is person)
+        if own:
+            ratios.append((sum(inside) - own) / own)
+    return min(1.0, float(np.mean(ratios))) if ratios else 0.0
+
+
 def with_areas(truth: COCO) -> COCO:
     """The ground truth with CrowdPose's areas; what was given stays as it is."""
     changed = COCO()

@@ -41,7 +41,7 @@ def read_labels(path: Path, joints: Skeleton) -> dict[str, CocoImage]:
     """
     if not path.is_file():
         raise UserError(f"--labels={path}: no such file: give a COCO keypoint annotation file")
-    return {image.file_name: image for image in read_coco(path, joints.count).images}
+    return {image.file_name: image for image in read_coco(path, joints).images}
 
 
 def explain(
@@ -108,10 +108,10 @@ def _truth(found: Detections, picture: np.ndarray, label: CocoImage, joints: Ske
         )
     try:
         size, dialect = (label.width, label.height), dialect_of(joints.name)
-        people, ignore = people_and_ignored(label.annotations, *size, dialect)
+        labelled = people_and_ignored(label.annotations, *size, dialect)
     except BadData as error:
         raise UserError(f"--labels: {label.file_name}: {error}") from error
-    record = {"people": people, "ignore": ignore}
+    record = {"people": labelled.people, "ignore": labelled.ignore}
     targets = true_people([record], found.transforms, found.candidates.size.tolist(), joints)
     return Targets(*(part.to(found.candidates.xy.device) for part in targets))
 

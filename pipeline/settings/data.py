@@ -1,6 +1,7 @@
 """Settings of the data: where they are and how they become samples, and how the demo's are drawn."""
 
 from pathlib import Path
+from typing import Literal
 
 from pydantic import model_validator
 
@@ -19,6 +20,9 @@ class DataConfig(Settings):
     """Annotation file below the root, {split} in it the split's name; empty is the format's own."""
     pictures: str = setting("", NOTHING, since="2026-11-26", before="")
     """Folder of pictures below the root, {split} in it the split's name; empty is the format's own."""
+    categories: tuple[str | int, ...] = setting((), NOTHING, since="2026-11-28", before=[])
+    """Names or ids of the annotation file's categories that are people; empty is every one that names the
+    skeleton's joints. Several become one."""
     train_split: str = setting("train2017", NOTHING)
     """Split that is trained on."""
     val_split: str = setting("val2017", NOTHING)
@@ -43,6 +47,18 @@ class DataConfig(Settings):
     """Rows per Parquet row group: what a training rank reads at once."""
     max_rejected: int = setting(100, NOTHING, ge=0)
     """Images of a split left out for bad data before the job stops."""
+    orientation: Literal["auto", "stored", "upright"] = setting(
+        "auto", NOTHING, since="2026-11-28", before="auto"
+    )
+    """Whether labels were made on the pixels as they are stored, or on the picture as its orientation tag
+    turns it upright; auto goes by the annotation file's width and height, by stored pixels where both fit."""
+    max_pixels: int = setting(100_000_000, NOTHING, since="2026-11-28", before=100_000_000, ge=1)
+    """Pixels of the largest picture that is read; of a larger one nothing is decoded. Decoding takes 3 bytes
+    a pixel, and its ignore region 4 more."""
+    max_people: int = setting(500, NOTHING, since="2026-11-28", before=500, ge=1)
+    """Annotations of people in an image that is used; the push term compares all pairs of them."""
+    max_corners: int = setting(100_000, NOTHING, since="2026-11-28", before=100_000, ge=4)
+    """Corners of the polygons, or runs of the RLE, of an annotation that is used."""
     workers: int = setting(0, NOTHING, ge=0)
     """Ray Data tasks at a time; 0 is as many as the cluster has CPUs."""
     seed: int = setting(0, Decides.SAMPLES)

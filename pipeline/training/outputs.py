@@ -54,18 +54,16 @@ class Outputs:
 
     def validate(self) -> Row | None:
         """AP on the validation subset, computed by rank 0 while the others wait for it."""
-        config = self.run.config
-        if not config.train.validation_images:
+        config, validation = self.run.config, self.run.validation
+        if validation is None:
             return None
         scores = [0.0, 0.0]
         if self.writes:
             groupings: list[GroupingName] = ["ae"] if self.run.stage == "pretrain" else ["hgg", "ae"]
-            validation = self.run.validation
             gallery = Gallery(PICTURES, config.joints)
             found = evaluate_model(
                 self.training.model,
                 validation.records,
-                validation.annotations,
                 batch_size=config.evaluate.batch_size,
                 groupings=groupings,
                 shards=validation.shards,

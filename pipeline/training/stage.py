@@ -1,6 +1,7 @@
 """A training stage as a piece of work: settings, name and folder, checked before anything starts."""
 
 import json
+import logging
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
@@ -9,19 +10,15 @@ import torch
 from hgg.settings import Decides
 from pipeline.base.errors import UserError
 from pipeline.base.files import sha256_file, write_json
-from pipeline.data.formats import annotation_file
-from pipeline.data.shards import (
-    data_fingerprint,
-    held_out_shards,
-    records_manifest,
-    samples_manifest,
-    stage_folder,
-)
+from pipeline.data.shards import Manifest, held_out_shards, records_manifest, samples_manifest, stage_folder
+from pipeline.evaluation.self_check import truth_problem
 from pipeline.settings.config import RunConfig, StageConfig
 from pipeline.settings.fingerprint import described, fingerprint
 from pipeline.tracking.registry import local_model
 
 StageName = Literal["pretrain", "joint"]
+
+log = logging.getLogger(__name__)
 
 MARKER = "run.json"
 EARLIER = "earlier"
@@ -44,8 +41,6 @@ class Validation(NamedTuple):
 
     records: Path
     """Folder of records."""
-    annotations: Path
-    """The split's annotation file."""
     shards: range | None
     """Which of the records' shards; None is all."""
 
@@ -61,6 +56,8 @@ class StageRun(NamedTuple):
     """Fingerprint of the samples."""
     pretrained: Path | None
     """Model that joint training starts from."""
+    validation: Validation | None = None
+    """None where `train.validation_images` is 0."""
 
     @property
     def settings(self) -> StageConfig:
@@ -78,15 +75,6 @@ class StageRun(NamedTuple):
         """Folder of the training samples."""
         return stage_folder(self.config.run_root, "samples", self.config.data.train_split)
 
-    @property
-    def validation(self) -> Validation:
-        """The validation split, or what `train.held_out` leaves of the training split."""
-        data, held_out = self.config.data, self.config.train.held_out
-        split = data.train_split if held_out else data.val_split
-        records = stage_folder(self.config.run_root, "records", split)
-        shards = held_out_shards(samples_manifest(self.samples), held_out) if held_out else None
-        return Validation(records, annotation_file(data, split), shards)
-
 
 def plan_stage(config: RunConfig, stage: StageName) -> StageRun:
     """Check everything that a stage needs, and name its run.
@@ -99,10 +87,11 @@ def plan_stage(config: RunConfig, stage: StageName) -> StageRun:
         check_bf16()
     pretrained = _pretrained(config) if stage == "joint" else None
     run = StageRun(config, stage, "", "", pretrained)
-    _check_samples(run)
+    samples = samples_manifest(run.samples)
+    _check_samples(run, samples)
     if config.train.validation_images:
-        _check_validation(run)
-    data = data_fingerprint(run.samples)
+        run = run._replace(validation=_validation(config, samples))
+    data = samples.fingerprint
     return run._replace(name=f"{stage}-{fingerprint(_identity(run, data))}", data=data)
 
 
@@ -166,8 +155,7 @@ def _pretrained(config: RunConfig) -> Path:
     return path
 
 
-def _check_samples(run: StageRun) -> None:
-    manifest = samples_manifest(run.samples)
+def _check_samples(run: StageRun, manifest: Manifest) -> None:
     config = run.config
     for name, key, wanted in (
         ("network.input_size", "input_size", config.network.input_size),
@@ -181,14 +169,18 @@ def _check_samples(run: StageRun) -> None:
             )
 
 
-def _check_validation(run: StageRun) -> None:
-    validation = run.validation
-    records_manifest(validation.records)
-    if not validation.annotations.is_file():
-        raise UserError(
-            f"{validation.annotations}: no such file; validation needs it: correct data.root or "
-            "data.val_split, or set train.validation_images=0"
-        )
+def _validation(config: RunConfig, samples: Manifest) -> Validation:
+    """The validation split, or what `train.held_out` leaves of the training split.
+
+    Raises `UserError` where its records are not there.
+    """
+    data, held_out = config.data, config.train.held_out
+    records = stage_folder(config.run_root, "records", data.train_split if held_out else data.val_split)
+    records_manifest(records)
+    problem = truth_problem(records, config.joints, config.network)
+    if problem:
+        log.warning(problem)
+    return Validation(records, held_out_shards(samples, held_out) if held_out else None)
 
 
 def _move(source: Path, target: Path) -> None:

@@ -204,7 +204,7 @@ def _write_pictures(config: RunConfig, joints: int) -> None:
         shutil.copy(GOLDEN / "picture.jpg", pictures / image["file_name"])
     people = [_person(image["id"], joints) for image in images]
     crowd = people[1] | {"id": 9, "iscrowd": 1, "num_keypoints": 0, "keypoints": [0] * 3 * joints}
-    named = [{"id": 1, "name": "person", "keypoints": [f"joint {n}" for n in range(joints)]}]
+    named = [{"id": 1, "name": "person", "keypoints": list(config.joints.names)}]
     file.write_text(json.dumps({"images": images, "annotations": [*people, crowd], "categories": named}))
 
 

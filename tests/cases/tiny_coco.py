@@ -7,7 +7,7 @@ from typing import Any
 import cv2
 import numpy as np
 
-from hgg.skeleton import NUM_JOINTS
+from hgg.skeleton import JOINTS, NUM_JOINTS
 from pipeline.data.formats import annotation_file, image_folder
 from pipeline.settings.data import DataConfig
 
@@ -69,7 +69,7 @@ class TinyCoco:
 
     def document(self) -> dict[str, Any]:
         """What the annotation file holds."""
-        person = {"id": PERSON, "name": "person", "keypoints": [f"joint {j}" for j in range(NUM_JOINTS)]}
+        person = {"id": PERSON, "name": "person", "keypoints": list(JOINTS)}
         return {"images": self.images, "annotations": self.annotations, "categories": [person]}
 
     def write(self, root: Path, split: str) -> Path:
@@ -99,14 +99,14 @@ def spoiled() -> tuple[TinyCoco, dict[str, int]]:
     picture(lambda data: jpeg(48, 64))
     missing = coco.images[coco.add_image() - 10]
     del coco.pictures[missing["file_name"]]
-    coco.add_person(coco.add_image(), area=0)
-    coco.add_person(coco.add_image(), num_keypoints=3)
-    coco.add_person(coco.add_image(), bbox=[60, 5, 10, 20])
+    coco.add_person(coco.add_image(), area=-1)
+    coco.add_person(coco.add_image(), iscrowd=7)
+    coco.add_person(coco.add_image(), bbox=[200, 5, 10, 20])
     coco.add_person(coco.add_image(), keypoints=[5, 5, 2])
     coco.add_unlabelled(coco.add_image(), segmentation=[[1, 2, 3, 4]])
     coco.add_person(999)
     reasons = [
-        "area", "box_outside", "empty_file", "keypoints_length", "missing_file", "not_decodable",
-        "num_keypoints", "segmentation", "truncated", "unknown_image", "wrong_size",
+        "area", "box_outside", "empty_file", "iscrowd", "keypoints_length", "missing_file", "not_decodable",
+        "segmentation", "truncated", "unknown_image", "wrong_size",
     ]  # fmt: skip
     return coco, dict.fromkeys(reasons, 1)

@@ -15,8 +15,8 @@ WIDTH, HEIGHT = 64, 48
 
 
 def read(*annotations: dict[str, Any]) -> tuple[list[dict[str, Any]], Any]:
-    people, ignore = people_and_ignored([json.dumps(a) for a in annotations], WIDTH, HEIGHT)
-    return people, to_mask(ignore)
+    labelled = people_and_ignored([json.dumps(a) for a in annotations], WIDTH, HEIGHT)
+    return labelled.people, to_mask(labelled.ignore)
 
 
 def test_a_person_is_kept_and_not_ignored() -> None:
@@ -63,20 +63,20 @@ def test_a_box_may_reach_a_pixel_outside() -> None:
     ("changes", "reason"),
     [
         ({"keypoints": [1, 2, 2] * 5}, "keypoints_length"),
-        ({"keypoints": []}, "keypoints_length"),
-        ({"keypoints": [[1, 2, 2]] * NUM_JOINTS}, "keypoints_length"),
+        ({"keypoints": [[1, 2]] * NUM_JOINTS}, "keypoints_length"),
+        ({"keypoints": [[1, 2, 2]] * 5}, "keypoints_length"),
         ({"keypoints": "many"}, "not_a_number"),
         ({"keypoints": [float("nan"), 9, 2] + [10, 21, 1] + [0] * 45}, "not_a_number"),
-        ({"num_keypoints": 3}, "num_keypoints"),
-        ({"num_keypoints": 0}, "num_keypoints"),
-        ({"keypoints": [0] * 51}, "num_keypoints"),
-        ({"bbox": [-3, 5, 10, 20]}, "box_outside"),
-        ({"bbox": [60, 5, 10, 20]}, "box_outside"),
-        ({"bbox": [4, 5, 10, 60]}, "box_outside"),
+        ({"keypoints": [1e39, 9, 2] + [10, 21, 1] + [0] * 45}, "out_of_range"),
+        ({"iscrowd": 2}, "iscrowd"),
+        ({"bbox": [64, 5, 10, 20]}, "box_outside"),
+        ({"bbox": [-70, 5, 80, 20]}, "box_outside"),
+        ({"bbox": [1e300, 5, 10, 20]}, "out_of_range"),
         ({"bbox": [4, 5, -1, 20]}, "box_outside"),
         ({"bbox": [4, 5, 10]}, "box_outside"),
         ({"bbox": [4, 5, None, 20]}, "not_a_number"),
-        ({"area": 0}, "area"),
+        ({"area": 1e6}, "area"),
+        ({"area": 0, "bbox": [4, 5, 0, 20]}, "area"),
         ({"area": -2.0}, "area"),
         ({"area": [4]}, "area"),
         ({"area": float("inf")}, "not_a_number"),
@@ -90,18 +90,64 @@ def test_contradictions_of_people(changes: dict[str, Any], reason: str) -> None:
     assert f"annotation {person['id']}: " in caught.value.detail
 
 
-@pytest.mark.parametrize("field", ["keypoints", "num_keypoints", "bbox", "area"])
-def test_missing_fields_of_people(field: str) -> None:
-    person = TinyCoco().add_person(1)
-    del person[field]
-    with pytest.raises(BadData, match="missing_field.*" + field):
+def test_a_person_of_whom_only_one_joint_is_known_has_no_size() -> None:
+    person = TinyCoco().add_person(1, keypoints=[6, 9, 2] + [0] * 48)
+    for field in ("bbox", "area", "segmentation"):
+        del person[field]
+    with pytest.raises(BadData, match=r"missing_field.*no bbox, and neither segmentation nor joints"):
         read(person)
+
+
+DERIVED: list[tuple[dict[str, Any], dict[str, Any], dict[str, int]]] = [
+    ({"iscrowd": None}, {}, {"no_iscrowd": 1}),
+    ({"num_keypoints": None}, {}, {"num_keypoints_counted": 1}),
+    ({"num_keypoints": 1}, {}, {"num_keypoints_counted": 1}),
+    ({"area": None}, {"area": 0.53 * 200}, {"area_from_box": 1}),
+    ({"area": 0}, {"area": 0.53 * 200}, {"area_from_box": 1}),
+    ({"area": None, "segmentation": [[4, 5, 14, 5, 4, 25]]}, {}, {"area_from_segmentation": 1}),
+    ({"bbox": None}, {"bbox": [4, 5, 10, 20]}, {"box_from_segmentation": 1}),
+    ({"bbox": None, "segmentation": None}, {"bbox": [6, 9, 4, 12.5]}, {"box_from_joints": 1}),
+    ({"bbox": [-3, 5, 17, 20]}, {"bbox": [0, 5, 14, 20]}, {"box_clipped": 1}),
+    ({"keypoints": [[6, 9, 2], [10, 21.5, 1]] + [[0, 0, 0]] * 15}, {}, {"keypoints_in_triples": 1}),
+    ({"keypoints": [6, 9, 2, 10, 21.5, 1] + [None, None, 0] * 15}, {}, {"joints_null": 1}),
+    ({"iscrowd": "0"}, {}, {}),
+    ({"segmentation": [[]]}, {}, {}),
+]
+
+
+@pytest.mark.parametrize(("changes", "wanted", "counts"), DERIVED)
+def test_what_can_be_told_from_the_rest_is_derived_and_counted(
+    changes: dict[str, Any], wanted: dict[str, Any], counts: dict[str, int]
+) -> None:
+    person = {k: v for k, v in (TinyCoco().add_person(1) | changes).items() if v is not None}
+    labelled = people_and_ignored([json.dumps(person)], WIDTH, HEIGHT)
+    assert +labelled.counts == counts
+    truth = TinyCoco().add_person(1)
+    for field in ("keypoints", "num_keypoints", "bbox", "iscrowd"):
+        assert labelled.truth[0][field] == wanted.get(field, truth[field])
+    assert labelled.truth[0]["area"] == pytest.approx(wanted.get("area", 100.0), rel=0.15)
+    assert labelled.people[0]["box"] == labelled.truth[0]["bbox"]
+
+
+@pytest.mark.parametrize("changes", [{"keypoints": None}, {"keypoints": []}, {"keypoints": [0] * 51}])
+def test_a_person_without_joints_is_ignored_whatever_num_keypoints_says(changes: dict[str, Any]) -> None:
+    labelled = people_and_ignored([json.dumps(TinyCoco().add_person(1) | changes)], WIDTH, HEIGHT)
+    assert labelled.people == []
+    assert labelled.counts["people_without_joints"] == 1
+    assert labelled.truth[0]["num_keypoints"] == 0
+    assert to_mask(labelled.ignore).sum() == 10 * 20
+
+
+def test_more_people_than_are_believed() -> None:
+    texts = [json.dumps(TinyCoco().add_person(1))] * 501
+    with pytest.raises(BadData, match=r"too_many_people: 501 of them, more than data\.max_people=500"):
+        people_and_ignored(texts, WIDTH, HEIGHT)
 
 
 @pytest.mark.parametrize(
     ("changes", "reason"),
     [
-        ({"bbox": [60, 5, 10, 20]}, "box_outside"),
+        ({"bbox": [64, 5, 10, 20]}, "box_outside"),
         ({"segmentation": [[1, 2, 3, 4]]}, "segmentation"),
         ({"segmentation": {"size": [1, 1], "counts": [1]}}, "segmentation"),
     ],

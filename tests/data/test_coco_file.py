@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from hgg.skeleton import NUM_JOINTS
+from hgg.skeleton import JOINTS, NUM_JOINTS
 from pipeline.base.errors import UserError
 from pipeline.data.coco_file import read_coco
 from pipeline.data.rejects import by_reason
@@ -53,7 +53,7 @@ def test_what_nothing_needs_is_dropped_on_reading(tmp_path: Path) -> None:
 def test_contradictory_people_count_as_people_so_that_they_are_looked_at(tmp_path: Path) -> None:
     coco = TinyCoco()
     coco.add_person(coco.add_image(people=0), num_keypoints=0)
-    coco.add_person(coco.add_image(people=0), keypoints=None)
+    coco.add_person(coco.add_image(people=0), keypoints="many")
     coco.add_person(coco.add_image(people=0), iscrowd=1)
     read = read_coco(coco.write(tmp_path, "val"))
     assert [image.has_person for image in read.images] == [True, True, False]
@@ -76,8 +76,18 @@ def test_unknown_and_repeated_ids(tmp_path: Path) -> None:
 def test_other_categories_are_passed_over(tmp_path: Path) -> None:
     coco = TinyCoco()
     coco.add_person(coco.add_image(people=0), category_id=18, keypoints="a dog's")
-    read = read_coco(coco.write(tmp_path, "val"))
+    path = coco.write(tmp_path, "val")
+    dog = {"id": 18, "name": "dog", "keypoints": ["nose", "tail"]}
+    whole = coco.document()
+    whole |= {"categories": [*whole["categories"], dog]}
+    path.write_text(json.dumps(whole))
+    with pytest.raises(UserError, match=r"category_id is 18 \(1 times\); categories lists 1, 18, of which 1"):
+        read_coco(path)
+    coco.add_image()
+    path.write_text(json.dumps(whole))
+    read = read_coco(path)
     assert read.images[0].annotations == []
+    assert read.notes == ["passed over, as not chosen or of other joints: 'dog' (id 18)"]
     assert read.rejected == []
 
 
@@ -99,15 +109,18 @@ def with_entry(part: str, **changes: Any) -> dict[str, Any]:
         ({"images": [], "annotations": {}, "categories": []}, "no list 'annotations'"),
         (
             document(categories=[{"id": 1, "name": "person"}]),
-            "no category has any; is it COCO's instances file",
+            "no category with keypoints; is it COCO's instances file",
         ),
-        (document(categories=[{"id": 1, "keypoints": ["nose"] * 14}]), "17 keypoints.*found \\[14\\]"),
+        (
+            document(categories=[{"id": 1, "keypoints": ["nose"] * 14}]),
+            "the 17 keypoints of skeleton=coco: nose, .* has 14: nose",
+        ),
         (document(images=["a.jpg"]), "images\\[0\\].id is None, not a whole number"),
         (with_entry("images", file_name=7), "images\\[0\\].file_name is 7, not text"),
-        (with_entry("images", width=0), "images\\[0\\].width is 0, not a positive whole number"),
+        (with_entry("images", width=-1), "images\\[0\\].width is -1, not a positive whole number"),
         (document(annotations=[{"id": 1}]), "annotations\\[0\\] has no image_id or no category_id"),
-        (with_entry("annotations", image_id="10"), "annotations\\[0\\].image_id is '10', not a whole"),
-        (with_entry("annotations", id=None), "annotations\\[0\\].id is None, not a whole number"),
+        (with_entry("annotations", image_id="a10"), "annotations\\[0\\].image_id is 'a10', not a whole"),
+        (with_entry("annotations", id=True), "annotations\\[0\\].id is True, not a whole number"),
         (
             with_entry("images", id=1 << 63),
             "images\\[0\\].id is 9223372036854775808, not a whole number below",
@@ -150,3 +163,61 @@ def test_real_annotations_are_read_without_loss(shared_data: Path) -> None:
         assert whole["category_id"] == PERSON
         assert len(whole["keypoints"]) == 3 * NUM_JOINTS
         assert annotation.items() <= whole.items()
+
+
+def test_ids_as_text_or_with_a_point_are_the_numbers_that_they_are(tmp_path: Path) -> None:
+    coco = TinyCoco()
+    coco.add_image(people=2)
+    path = coco.write(tmp_path, "val")
+    plain = read_coco(path)
+    document = coco.document()
+    document["images"][0] |= {"id": "10", "width": 64.0, "height": "48"}
+    document["categories"][0]["id"] = "1"
+    document["annotations"][0] |= {"id": "100", "image_id": 10.0, "category_id": 1.0}
+    path.write_text(json.dumps(document))
+    read = read_coco(path)
+    assert read.images == plain.images
+    assert read.notes == [
+        "1 annotations have ids that are text or have a point: read as the whole numbers that they are"
+    ]
+
+
+def test_annotations_without_an_id_are_numbered(tmp_path: Path) -> None:
+    coco = TinyCoco()
+    coco.add_image(people=3)
+    del coco.annotations[0]["id"]
+    del coco.annotations[2]["id"]
+    read = read_coco(coco.write(tmp_path, "val"))
+    assert [json.loads(text)["id"] for text in read.images[0].annotations] == [101, 102, 103]
+    assert read.images[0].truth["order"] == [1, 0, 2]
+    assert read.notes == ["2 annotations have no id: numbered"]
+
+
+@pytest.mark.parametrize("triples", [False, True])
+def test_joints_in_another_order_are_put_right(tmp_path: Path, triples: bool) -> None:
+    coco = TinyCoco()
+    coco.add_image(people=2)
+    path = coco.write(tmp_path, "val")
+    plain = read_coco(path)
+    document = coco.document()
+    document["categories"][0]["keypoints"] = [name.replace("_", " ").title() for name in reversed(JOINTS)]
+    for person in document["annotations"]:
+        joints = [person["keypoints"][3 * place : 3 * place + 3] for place in range(NUM_JOINTS)][::-1]
+        person["keypoints"] = joints if triples else [number for joint in joints for number in joint]
+    path.write_text(json.dumps(document))
+    read = read_coco(path)
+    assert "names its joints in another order (right_ankle, left_ankle, right_knee, ...)" in read.notes[0]
+    found = [json.loads(text)["keypoints"] for image in read.images for text in image.annotations]
+    wanted = [json.loads(text)["keypoints"] for image in plain.images for text in image.annotations]
+    flat = [[number for joint in joints for number in joint] for joints in found] if triples else found
+    assert flat == wanted
+
+
+def test_an_annotation_of_an_unknown_category_costs_its_image(tmp_path: Path) -> None:
+    coco = TinyCoco()
+    coco.add_image()
+    coco.add_person(coco.add_image(), category_id=7)
+    read = read_coco(coco.write(tmp_path, "val"))
+    assert [image.image_id for image in read.images] == [10]
+    assert read.rejected[0].reason == "unknown_category"
+    assert "category_id 7" in read.rejected[0].detail

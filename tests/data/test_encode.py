@@ -29,7 +29,7 @@ def person(*joints: tuple[float, float, int], area: float = 100.0) -> dict[str, 
 
 def make_record(*people: dict[str, Any], ignored: list[float] | None = None) -> dict[str, Any]:
     """A black picture of 64 x 32, with a region to ignore given as a polygon."""
-    polygons = to_regions([ignored], np.zeros(4), WIDTH, HEIGHT) if ignored else []
+    polygons = to_regions([ignored], np.zeros(4), WIDTH, HEIGHT, 100) if ignored else []
     return {
         "image_id": 7,
         "width": WIDTH,

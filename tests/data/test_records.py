@@ -39,7 +39,7 @@ def test_a_record_holds_the_file_untouched_and_its_people(tmp_path: Path) -> Non
     coco.add_unlabelled(image_id)
     stage = plan(coco, tmp_path)
     (row,) = write_all(stage)
-    assert (row.rows, row.counts, row.rejected) == (1, {"people": 2}, [])
+    assert (row.rows, row.counts, row.rejected) == (1, {"people": 2, "people_without_joints": 1}, [])
     table = pq.read_table(stage.folder / row.file)
     assert table.schema.equals(RECORD_SCHEMA)
     (record,) = table.to_pylist()

@@ -6,16 +6,16 @@ import numpy as np
 import pytest
 from pycocotools import mask as coco_mask
 
-from pipeline.data.regions import to_mask, to_regions, union
+from pipeline.data.regions import box_and_area, to_mask, to_regions, union
 from pipeline.data.rejects import BadData
 
-WIDTH, HEIGHT = 12, 8
+WIDTH, HEIGHT, CORNERS = 12, 8, 100_000
 BOX = np.array([1.0, 2.0, 4.0, 3.0])
 NOWHERE = {"size": [HEIGHT, WIDTH], "counts": [WIDTH * HEIGHT]}
 
 
 def region(segmentation: Any) -> np.ndarray:
-    return to_mask(union(to_regions(segmentation, BOX, WIDTH, HEIGHT), WIDTH, HEIGHT))
+    return to_mask(union(to_regions(segmentation, BOX, WIDTH, HEIGHT, CORNERS), WIDTH, HEIGHT))
 
 
 def some_mask() -> np.ndarray:
@@ -54,7 +54,7 @@ def test_compressed_run_lengths_are_read_as_pycocotools_reads_them(seed: int) ->
     )  # long and short runs
     rle: Any = coco_mask.encode(mask)
     text = {"size": [2400, 9], "counts": rle["counts"].decode()}
-    regions = to_regions(text, BOX, 9, 2400)
+    regions = to_regions(text, BOX, 9, 2400, CORNERS)
     np.testing.assert_array_equal(to_mask(union(regions, 9, 2400)), mask)
 
 
@@ -75,7 +75,8 @@ def test_a_polygon_far_outside_ends_at_the_border() -> None:
         [[1, 2, 3, 4, 5, 6, 7]],
         [[1, 2, 3, 4, 5, float("nan")]],
         [["a", 2, 3, 4, 5, 6]],
-        [1, 2, 3, 4, 5, 6],
+        [1, 2, 3, 4],
+        [[1, 2, 3], [4, 5, 6]],
         "1 2 3 4 5 6",
         NOWHERE | {"size": [WIDTH, HEIGHT]},
         NOWHERE | {"counts": [5, 5]},
@@ -88,9 +89,42 @@ def test_a_polygon_far_outside_ends_at_the_border() -> None:
         NOWHERE | {"counts": "\x10"},
         NOWHERE | {"counts": "PPPP"},
         {"size": [HEIGHT, WIDTH]},
+        # What pycocotools would walk along for hours, or run out of 32 bits with.
+        [[0, 0] * (CORNERS + 1)],
+        [[0, 0, WIDTH, HEIGHT] * (CORNERS // 8)] * 5,
+        NOWHERE | {"counts": "o" * 40 + "0"},
     ],
 )
 def test_what_is_no_segmentation(segmentation: Any) -> None:
     with pytest.raises(BadData) as caught:
         region(segmentation)
     assert caught.value.reason == "segmentation"
+
+
+@pytest.mark.parametrize(
+    "segmentation",
+    [
+        [1, 2, 5, 2, 5, 5, 1, 5],
+        [[[1, 2], [5, 2], [5, 5], [1, 5]]],
+        [[], [1, 2, 5, 2, 5, 5, 1, 5], []],
+        [],
+        [[]],
+        {},
+        None,
+    ],
+)
+def test_other_ways_to_write_the_box(segmentation: Any) -> None:
+    assert (region(segmentation) == region([[1, 2, 5, 2, 5, 5, 1, 5]])).all()
+
+
+def test_a_polygon_around_more_than_can_be_counted() -> None:
+    side = 10_000
+    zigzag = [0, 0, side, side] * 1_000
+    with pytest.raises(BadData, match=r"segmentation: a polygon of \d+ pixels around"):
+        to_regions([zigzag], BOX, side, side, CORNERS)
+
+
+def test_box_and_area_are_those_of_all_regions() -> None:
+    box, area = box_and_area(to_regions([[1, 2, 5, 2, 5, 5, 1, 5], [7, 0, 9, 0, 9, 2, 7, 2]], None, 12, 8, 9))
+    assert box.tolist() == [1, 0, 8, 5]
+    assert area == 12 + 4

@@ -13,7 +13,7 @@ from pipeline.base.errors import UserError
 from pipeline.base.seeds import view_rng
 from pipeline.data.encode import encode_view
 from pipeline.data.records import plan_records
-from pipeline.data.rows import SAMPLE_SCHEMA, read_metadata
+from pipeline.data.rows import SAMPLE_SCHEMA, read_metadata, read_rows
 from pipeline.data.samples import plan_samples
 from pipeline.data.shard_writer import ShardPlan
 from pipeline.data.shards import read_records, write_manifest
@@ -121,6 +121,17 @@ def test_samples_are_stale_when_what_they_show_changes(
     before = plan_samples(config, "train").shards
     after = plan_samples(make_config(config.data.root, **changes), "train").shards
     assert (before[0].made_from != after[0].made_from) == stale
+
+
+def test_a_flipped_bit_is_seen_when_its_page_is_read(config: RunConfig) -> None:
+    stage = plan_samples(config, "train")
+    row = stage.write(stage.shards[0])
+    path = stage.folder / row.file
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 8
+    path.write_bytes(content)
+    with pytest.raises(UserError, match=r"part-00000\.parquet: damaged \(.*\): run jobs/preprocess\.py"):
+        list(read_rows([path]))
 
 
 def test_unfinished_records_are_refused(config: RunConfig) -> None:

@@ -2,6 +2,7 @@
 
 import json
 import logging
+import shutil
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -19,6 +20,7 @@ from pipeline.base import progress
 from pipeline.base.errors import UserError
 from pipeline.data.pictures import decode_picture
 from pipeline.data.shards import read_records
+from pipeline.data.truth import truth_file
 from pipeline.evaluation import found as found_module
 from pipeline.evaluation.evaluate import Evaluation, evaluate_model
 from pipeline.evaluation.gallery import Gallery
@@ -47,7 +49,6 @@ class Split(NamedTuple):
         return evaluate_model(
             self.model(),
             self.records,
-            self.annotations,
             batch_size=batch_size,
             groupings=groupings or GROUPINGS,
             limit=limit,
@@ -64,7 +65,7 @@ def split(tmp_path_factory: pytest.TempPathFactory) -> Split:
 
 def test_three_groupings_of_one_forward_pass(split: Split) -> None:
     model = split.model().train()
-    found = evaluate_model(model, split.records, split.annotations, batch_size=2)
+    found = evaluate_model(model, split.records, batch_size=2)
     assert list(found.ap) == list(found.detections) == ["ae", "hgg", "oracle"]
     assert found.ap["ae"]["AP"] > 0.99
     assert found.ap["oracle"]["AP"] > 0.99
@@ -109,25 +110,29 @@ def test_people_found_in_an_image_without_people_cost_precision(
 def test_images_without_a_record_are_counted(split: Split, tmp_path: Path) -> None:
     content = json.loads(split.annotations.read_text())
     content["images"].append({"id": 99, "width": 5, "height": 5, "file_name": "99.jpg"})
-    more = tmp_path / "more.json"
-    more.write_text(json.dumps(content))
-    found = evaluate_model(split.model(), split.records, more, batch_size=4, groupings=("ae",))
+    annotations = write_coco(tmp_path / "data", "val2017", PEOPLE)
+    annotations.write_text(json.dumps(content))
+    config = RunConfig.model_validate({"run_root": tmp_path / "run", "data": {"root": tmp_path / "data"}})
+    records = make_records(config, "val2017")
+    found = evaluate_model(split.model(), records, batch_size=4, groupings=("ae",))
     assert found.counts["images_missing"] == 1
 
 
 def test_records_must_be_there(split: Split, tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"jobs/preprocess\.py"):
-        evaluate_model(split.model(), tmp_path, split.annotations, batch_size=4)
+        evaluate_model(split.model(), tmp_path, batch_size=4)
 
 
-def test_annotations_must_be_those_of_the_records(split: Split, tmp_path: Path) -> None:
-    content = json.loads(split.annotations.read_text())
-    content["images"] = content["images"][1:]
-    (tmp_path / "other.json").write_text(json.dumps(content))
-    with pytest.raises(UserError, match=r"holds image 10, which is not in .*other\.json"):
-        evaluate_model(split.model(), split.records, tmp_path / "other.json", batch_size=4)
-    with pytest.raises(UserError, match=r"absent\.json: No such file"):
-        evaluate_model(split.model(), split.records, tmp_path / "absent.json", batch_size=4)
+def test_records_need_their_truth_whole(split: Split, tmp_path: Path) -> None:
+    records = tmp_path / "records"
+    shutil.copytree(split.records, records)
+    path = truth_file(records, 0)
+    path.write_text(path.read_text().replace('"width":240', '"width":241', 1))
+    with pytest.raises(UserError, match=r"truth-00000\.json: damaged.*jobs/preprocess\.py"):
+        evaluate_model(split.model(), records, batch_size=4)
+    path.unlink()
+    with pytest.raises(UserError, match=r"truth-00000\.json: no such file.*jobs/preprocess\.py"):
+        evaluate_model(split.model(), records, batch_size=4)
 
 
 def test_the_result_file_has_the_same_figures(split: Split, tmp_path: Path) -> None:
@@ -171,7 +176,7 @@ def test_true_people_are_padded_to_the_fullest_image(split: Split) -> None:
 
 def test_every_image_is_offered_for_pictures(split: Split) -> None:
     gallery = Gallery(len(PEOPLE))
-    evaluate_model(split.model(), split.records, split.annotations, batch_size=2, gallery=gallery)
+    evaluate_model(split.model(), split.records, batch_size=2, gallery=gallery)
     assert sorted(shown.image_id for shown in gallery.shown) == [10, 20, 30, 40, 50]
     # Image 40 has the two people who overlap.
     assert gallery.shown[0].image_id == 40
@@ -185,9 +190,7 @@ def test_images_are_shown_as_the_settings_say(split: Split) -> None:
     model = HGG(ModelConfig.model_validate({"network": NETWORK, "candidates": candidates}))
     records = list(read_records(split.records))
     for inference in (InferenceConfig(flip=True, scales=(1.0, 0.5)), InferenceConfig(resize="short")):
-        found = evaluate_model(
-            model, split.records, split.annotations, batch_size=2, groupings=("hgg",), inference=inference
-        )
+        found = evaluate_model(model, split.records, batch_size=2, groupings=("hgg",), inference=inference)
         predictor = Predictor(model, inference=inference)
         images = [decode_picture(record["jpeg"]) for record in records]
         people = [
@@ -199,7 +202,7 @@ def test_images_are_shown_as_the_settings_say(split: Split) -> None:
         expected = [row for record, poses in pairs for row in coco_rows(record["image_id"], poses)]
         assert len(expected) > 5
         assert _plain(found.detections["hgg"]) == _plain(expected)
-        plain = evaluate_model(model, split.records, split.annotations, batch_size=2, groupings=("hgg",))
+        plain = evaluate_model(model, split.records, batch_size=2, groupings=("hgg",))
         assert _plain(plain.detections["hgg"]) != _plain(expected)
 
 
@@ -210,5 +213,5 @@ def _plain(rows: list[Detection]) -> list[Any]:
 def test_all_groupings_take_maps_of_several_shapes(split: Split) -> None:
     model = HGG(ModelConfig.model_validate({"network": NETWORK, "candidates": {"threshold": 0.0}}))
     inference = InferenceConfig(resize="short", flip=True)
-    found = evaluate_model(model, split.records, split.annotations, batch_size=2, inference=inference)
+    found = evaluate_model(model, split.records, batch_size=2, inference=inference)
     assert list(found.ap) == [*GROUPINGS]

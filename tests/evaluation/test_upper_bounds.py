@@ -41,7 +41,7 @@ def evaluate(shared_data: Path, annotations: Path, tmp_path_factory: pytest.Temp
     def run(**settings: Any) -> Evaluation:
         network = {"input_size": 512, "stacks": 1, "channels": 8, "increase": 0, "depth": 1, "visual_dim": 0}
         model = PerfectModel(ModelConfig.model_validate({"network": network, **settings}), records)
-        return evaluate_model(model, records, annotations, batch_size=4, groupings=("ae", "oracle"))
+        return evaluate_model(model, records, batch_size=4, groupings=("ae", "oracle"))
 
     return run
 

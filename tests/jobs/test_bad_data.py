@@ -57,8 +57,8 @@ SIZES = {"one pixel": (1, 1), "20,000 pixels wide": (20_000, 30)}
 ANNOTATIONS: dict[str, tuple[dict[str, Any], str]] = {
     "keypoints too short": ({"keypoints": [5, 5, 2]}, "keypoints_length"),
     "NaN": ({"keypoints": [float("nan"), 9, 2, 6, 21, 1] + [0, 0, 0] * 15}, "not_a_number"),
-    "box outside": ({"bbox": [60, 5, 10, 20]}, "box_outside"),
-    "count contradicts": ({"num_keypoints": 3}, "num_keypoints"),
+    "box outside": ({"bbox": [200, 5, 10, 20]}, "box_outside"),
+    "no number": ({"area": -1}, "area"),
 }
 
 

@@ -17,8 +17,11 @@ from pipeline.commands.evaluate import run_evaluation
 from pipeline.data.formats import annotation_file
 from pipeline.data.pictures import encode_jpeg
 from pipeline.data.shards import read_records
+from pipeline.data.truth import read_truth
 from pipeline.evaluation.diagnosis import diagnose
 from pipeline.evaluation.evaluate import evaluate_model
+from pipeline.metrics.ap import to_truth
+from pipeline.metrics.crowdpose import crowd_index
 from pipeline.settings.config import RunConfig
 from pipeline.settings.load import load_config
 from pipeline.training.checkpoint import FolderCheckpoints
@@ -81,7 +84,7 @@ def test_perfect_maps_have_crowdpose_s_figures(crowdpose: RunConfig) -> None:
     assert first["people"][0]["area"] == pytest.approx(0.53 * 40 * 80)
     assert len(first["people"][0]["keypoints"]) == 3 * 14
     model = PerfectModel(crowdpose.model, records, sigma=1.0)
-    found = evaluate_model(model, records, annotation_file(crowdpose.data, "val"), batch_size=2)
+    found = evaluate_model(model, records, batch_size=2)
     for grouping in ("ae", "oracle"):
         figures = found.ap[grouping]
         assert {name for name in figures if name.startswith("AP_")} == {"AP_easy", "AP_medium", "AP_hard"}
@@ -131,17 +134,37 @@ def test_settings_and_files_that_do_not_fit_are_named(crowdpose: RunConfig, tmp_
         load_config([], ["skeleton=crowdpose"])
     values = crowdpose.model_dump() | {"skeleton": "coco"}
     values["data"] |= {"format": "coco", "annotations": "json/crowdpose_{split}.json", "pictures": "images"}
-    with pytest.raises(UserError, match=r"no category with 17 keypoints \(found \[14\]\)"):
+    with pytest.raises(UserError, match=r"no category with the 17 keypoints.*nose.*has 14: left_shoulder"):
         make_records(RunConfig.model_validate(values), "val")
 
 
 def test_num_keypoints_counts_neither_head_nor_neck(crowdpose: RunConfig) -> None:
     path = annotation_file(crowdpose.data, "val")
     document = json.loads(path.read_text())
-    document["annotations"][0]["num_keypoints"] = 14
+    people = document["annotations"]
+    people[0]["num_keypoints"] = 14
+    for place in range(12):  # the second has head and neck alone
+        people[1]["keypoints"][3 * place + 2] = 0
     path.write_text(json.dumps(document))
-    records = make_records(crowdpose, "val")
-    assert [record["image_id"] for record in read_records(records)] == [2, 3]
+    truth = read_truth(make_records(crowdpose, "val"), [0])["annotations"]
+    assert [person["num_keypoints"] for person in truth[:2]] == [12, 0]
+
+
+def test_a_missing_crowd_index_is_counted_from_the_joints(crowdpose: RunConfig) -> None:
+    path = annotation_file(crowdpose.data, "val")
+    document = json.loads(path.read_text())
+    for image in document["images"]:
+        del image["crowdIndex"]
+    path.write_text(json.dumps(document))
+    truth = to_truth(read_truth(make_records(crowdpose, "val"), [0]), "crowdpose")
+    images: list[Any] = truth.dataset["images"]
+    assert all(0 <= image["crowdIndex"] <= 1 for image in images)
+    box = {"bbox": [0, 0, 10, 10]}
+    mine = [1, 1, 2, 3, 3, 2, 20, 20, 0]
+    other = [5, 5, 1, 30, 30, 2, 31, 31, 2]
+    # Of the first two own joints and one of the other's; of the other's box the one of its own alone.
+    people = [box | {"keypoints": mine}, {"bbox": [4, 4, 2, 2], "keypoints": other}]
+    assert crowd_index(people) == pytest.approx((1 / 2 + 0) / 2)
 
 
 def sample_records(config: RunConfig) -> tuple[Path, dict[int, dict[str, Any]]]:
@@ -164,7 +187,7 @@ def test_ochuman_s_own_files_there_and_back(shared_data: Path, tmp_path: Path) -
         assert entry["area"] == source["area"]
     torch.manual_seed(0)
     model = PerfectModel(config.model, records, sigma=1.0)
-    found = evaluate_model(model, records, annotation_file(config.data, "val"), batch_size=1)
+    found = evaluate_model(model, records, batch_size=1)
     assert found.counts["images_missing"] == 0
     assert found.ap["oracle"]["AP"] > 0.9
 

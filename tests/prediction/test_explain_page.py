@@ -40,7 +40,7 @@ def _label() -> CocoImage:
         "segmentation": [], "keypoints": [int(value) for x, y in places for value in (x, y, 2)],
     }  # fmt: skip
     assert set(FIELDS) <= set(person)
-    return CocoImage(1, "a.jpg", INPUT, INPUT, [json.dumps(person)], True)
+    return CocoImage(1, "a.jpg", INPUT, INPUT, [json.dumps(person)], True, {})
 
 
 @pytest.fixture(scope="module")

@@ -124,6 +124,7 @@ def test_rungs_grow_by_the_reduction_and_end_before_the_last_step(base: RunConfi
 def test_what_is_held_out_is_scored_and_never_trained_on(base: RunConfig) -> None:
     config = point_config(base, paper_point(base))
     run = plan_stage(config, "joint")
+    assert run.validation is not None
     assert run.validation.shards == held_out_shards(samples_manifest(run.samples), 0.3) == range(2, 3)
     assert run.validation.records.name == config.data.train_split
     every = SampleReader(run.samples, 2)
