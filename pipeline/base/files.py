@@ -3,7 +3,9 @@
 import errno
 import hashlib
 import json
+import logging
 import os
+import re
 import shutil
 import tempfile
 import uuid
@@ -16,6 +18,9 @@ from pipeline.base.s3 import in_store
 
 READ_BYTES = 1 << 20
 LEAST_FREE_BYTES = 1 << 16  # less than that is a full disk
+TEMPORARY = re.compile(r"\.[0-9a-f]{12}\..+")  # the names that `temporary_name` gives
+
+log = logging.getLogger(__name__)
 
 
 @contextmanager
@@ -33,7 +38,7 @@ def atomic_path(path: Path) -> Iterator[Path]:
             yield temporary
         return
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{uuid.uuid4().hex[:12]}.{path.name}")
+    temporary = path.with_name(temporary_name(path.name))
     try:
         yield temporary
         _flush(temporary)
@@ -45,6 +50,26 @@ def atomic_path(path: Path) -> Iterator[Path]:
     finally:
         temporary.unlink(missing_ok=True)
     _flush(path.parent)
+
+
+def temporary_name(name: str) -> str:
+    """A name that begins with a dot, is like no other, and ends as `name` does."""
+    return f".{uuid.uuid4().hex[:12]}.{name.removeprefix('.')}"
+
+
+def remove_leftovers(folder: Path) -> None:
+    """Remove temporary files in a folder and below, which a process that was killed left there.
+
+    Only for who holds the folder (`pipeline.base.lock`): those of a process at work look the same. In a store
+    there are none.
+    """
+    if in_store(folder):
+        return
+    for place, _, names in os.walk(folder):
+        for path in (Path(place) / name for name in names if TEMPORARY.fullmatch(name)):
+            if path.is_file() and not path.is_symlink():
+                log.info("%s: removed, as it was left by a process that was killed", path)
+                path.unlink(missing_ok=True)
 
 
 def write_text(path: Path, text: str) -> None:

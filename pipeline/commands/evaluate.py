@@ -1,12 +1,14 @@
 """Evaluation from the job's side: the run root's records and model in, result files, pictures and AP out."""
 
 from collections.abc import Mapping
+from contextlib import nullcontext
 from itertools import islice
 from pathlib import Path
 from typing import Any
 
 from hgg.predictor import Predictor
 from pipeline.base.files import sha256_file, write_text
+from pipeline.base.lock import held
 from pipeline.base.memory import keep_freed_memory
 from pipeline.base.provenance import Origin, write_results
 from pipeline.data.pictures import decode_picture
@@ -40,6 +42,7 @@ def run_evaluation(
     tags: Mapping[str, str] | None = None,
     extra: Mapping[str, Any] | None = None,
     resume: bool = False,
+    claimed: bool = False,
     origin: Origin | None = None,
 ) -> dict[str, Any]:
     """Evaluate the validation split and return what `results.json` holds.
@@ -55,17 +58,22 @@ def run_evaluation(
         tags: of the MLflow run, beside those that every evaluation has.
         extra: entries of `results.json` beside those that every evaluation has.
         resume: continue the MLflow run that a killed process left in the folder.
+        claimed: whether the process that this one works for holds the folder already.
         origin: command, commit and versions that results name; by default this process's.
 
     Raises:
-        UserError: records or the model are missing or do not fit.
+        UserError: records or the model are missing or do not fit, or another evaluation is at
+            work in the folder.
     """
     keep_freed_memory()
     folder, checkpoint = config.outputs / "evaluate", model_file(config)
     plan, about = _plan(config, checkpoint)
     predictor = load_predictor(plan)
     tags = about | dict(tags or {})
-    with track(config, "evaluate", folder, tags, resume=resume, origin=origin) as tracked:
+    with (
+        nullcontext() if claimed else held(folder, "jobs/evaluate.py"),
+        track(config, "evaluate", folder, tags, resume=resume, origin=origin) as tracked,
+    ):
         found = evaluate_by_parts(plan, predictor)
         parts, fates = diagnose(found), sum_fates(found)
         _write(folder, config, found, parts, fates)

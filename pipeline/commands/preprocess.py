@@ -1,8 +1,10 @@
 """Preprocessing from the job's side: records and samples written, summed up and tracked."""
 
+from pathlib import Path
 from typing import Any
 
 from pipeline.base.files import write_text
+from pipeline.base.lock import held
 from pipeline.base.provenance import write_results
 from pipeline.commands.start import check_start
 from pipeline.data.preprocess import preprocess
@@ -20,11 +22,18 @@ def run_preprocess(config: RunConfig) -> dict[str, Any]:
     The MLflow run is opened when the data stand, so that bad input leaves no run behind.
 
     Raises:
-        UserError: bad input, or more bad images than `data.max_rejected`.
+        UserError: bad input, more bad images than `data.max_rejected`, or another preprocessing is at work in
+            the run root.
     """
     check_start(config, training=False)
+    folder, written = config.run_root / "preprocess", ("records", "samples")
+    with held(folder, "jobs/preprocess.py", *(config.run_root / name for name in written)):
+        return _run(config, folder)
+
+
+def _run(config: RunConfig, folder: Path) -> dict[str, Any]:
+    """Write, sum up and track, in folders that no other job writes to."""
     results = preprocess(config)
-    folder = config.run_root / "preprocess"
     write_text(folder / "config.yaml", print_config(config))
     splits = results["splits"]
     samples = {f"data/{split}": stages["samples"]["fingerprint"] for split, stages in splits.items()}

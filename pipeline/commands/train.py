@@ -1,10 +1,11 @@
 """A training stage from the job's side: checked, named, tracked, trained here or on Ray, summed up."""
 
 import logging
-from contextlib import AbstractContextManager, ExitStack
+from contextlib import AbstractContextManager, ExitStack, nullcontext
 from typing import Any
 
 from pipeline.base.files import write_text
+from pipeline.base.lock import held
 from pipeline.base.memory import peak_mib
 from pipeline.base.provenance import Origin, write_results
 from pipeline.commands.relay import Relay, relaying
@@ -16,25 +17,37 @@ from pipeline.training.history import read_history
 from pipeline.training.stage import StageName, StageRun, claim_folder, finished_results, plan_stage
 from pipeline.training.train import train_stage
 
+JOBS: dict[StageName, str] = {"pretrain": "jobs/pretrain.py", "joint": "jobs/train_joint.py"}
 KEPT_IN_MLFLOW = ("config.yaml", "metrics.csv", "curves.png", "train.log", "pictures", "results.json")
 
 log = logging.getLogger(__name__)
 
 
-def run_stage(config: RunConfig, stage: StageName, origin: Origin | None = None) -> dict[str, Any]:
+def run_stage(
+    config: RunConfig, stage: StageName, origin: Origin | None = None, *, claimed: bool = False
+) -> dict[str, Any]:
     """Train a stage and return what `results.json` holds; a finished run is not trained again.
 
     Args:
         config: settings.
         stage: pretrain or joint.
         origin: command, commit and versions that results name; by default this process's.
+        claimed: whether the process that this one works for holds the folder already.
 
     Raises:
-        UserError: something that the stage needs is missing or does not fit.
+        UserError: something that the stage needs is missing or does not fit, or another job is at work in
+            the stage's folder.
         NotFiniteError: a loss that is not finite.
     """
     check_start(config)
     run = plan_stage(config, stage)
+    with nullcontext() if claimed else held(run.folder, JOBS[stage]):
+        return _run(run, origin)
+
+
+def _run(run: StageRun, origin: Origin | None) -> dict[str, Any]:
+    """Train, go on, or find it done, in a folder that no other job writes to."""
+    config = run.config
     claim_folder(run)
     results = finished_results(run)
     if results is not None:

@@ -11,11 +11,13 @@ from hgg.model import HGG
 from hgg.weights import save_model
 from pipeline.base.errors import UserError
 from pipeline.base.files import write_json
+from pipeline.base.lock import held
 from pipeline.base.provenance import REPOSITORY
 from pipeline.settings.config import RunConfig
 from pipeline.settings.keys import flat
 from pipeline.settings.load import load_config, print_config
 from pipeline.studies.ablation.rows import Row, choose_rows, find_rows, finished_trials, plan_trials, read_row
+from pipeline.studies.ablation.run import run_ablation
 from pipeline.studies.ablation.table import METRICS, write_tables
 from tests.cases.training import tiny_run
 
@@ -210,3 +212,10 @@ def test_results_are_found_again_under_the_run_root(run: RunConfig) -> None:
     assert finished_trials(run.run_root) == []
     write_json(trial.evaluation.outputs / "evaluate" / "results.json", {"ablation": trial.key, "ap": {}})
     assert [result["ablation"] for result in finished_trials(run.run_root)] == [trial.key]
+
+
+def test_a_second_ablation_in_the_same_run_root_is_refused(run: RunConfig) -> None:
+    with held(run.run_root / "ablation", "jobs/ablate.py"):
+        with pytest.raises(UserError, match=r"/ablation: jobs/ablate\.py is at work there, process "):
+            run_ablation(run, [_row("1", run)], 1, [])
+        assert [path.name for path in (run.run_root / "ablation").iterdir()] == [".lock"]

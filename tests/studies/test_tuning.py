@@ -11,6 +11,7 @@ import yaml
 from hgg.model import HGG
 from hgg.weights import save_model
 from pipeline.base.errors import UserError
+from pipeline.base.lock import held
 from pipeline.batches.reader import SampleReader
 from pipeline.data.shards import held_out_shards, samples_manifest
 from pipeline.settings.config import RunConfig
@@ -28,6 +29,7 @@ from pipeline.studies.tuning.points import (
     with_point,
 )
 from pipeline.studies.tuning.report import Compared, verdict, write_report
+from pipeline.studies.tuning.run import run_tune
 from pipeline.studies.tuning.trial import Trial, read_trial, run_trial
 from pipeline.training.history import read_history
 from pipeline.training.loop import NotFiniteError
@@ -265,3 +267,10 @@ def test_a_sweep_that_other_code_began_is_refused_in_one_line(tmp_path: Path) ->
         UserError, match=r"another version of the code.*No module named 'pipeline.tuner'.*anew"
     ):
         on_ray._restored(tmp_path, lambda _: None)
+
+
+def test_a_second_sweep_in_the_same_run_root_is_refused(base: RunConfig) -> None:
+    with held(base.run_root / "tune", "jobs/tune.py"):
+        with pytest.raises(UserError, match=r"/tune: jobs/tune\.py is at work there, process "):
+            run_tune(base)
+        assert [path.name for path in (base.run_root / "tune").iterdir()] == [".lock"]

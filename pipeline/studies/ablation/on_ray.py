@@ -67,12 +67,12 @@ def run_units(
 def _run_unit(unit: Unit, parent: str, origin: Origin) -> None:
     """Runs in a task of Ray: train, or go on, or find it done; then evaluate what is not evaluated yet."""
     limit_threads(unit.training.train)
-    trained = run_stage(unit.training, "joint", origin)
+    trained = run_stage(unit.training, "joint", origin, claimed=True)
     training = {name: trained[name] for name in ("run", "steps", "seconds", "workers", "commit")}
     for trial in unit.trials:
         tags = {"mlflow.parentRunId": parent} | {f"ablation.{k}": str(v) for k, v in trial.key.items()}
         extra = {"ablation": trial.key, "training": training}
-        run_evaluation(trial.evaluation, tags=tags, extra=extra, resume=True, origin=origin)
+        run_evaluation(trial.evaluation, tags=tags, extra=extra, resume=True, claimed=True, origin=origin)
 
 
 class _Progress:

@@ -7,6 +7,7 @@ from typing import Any
 
 from hgg.matching import GRACLUS_MISSING
 from pipeline.base.errors import UserError
+from pipeline.base.lock import held
 from pipeline.base.provenance import write_results
 from pipeline.settings.config import RunConfig
 from pipeline.settings.fingerprint import fingerprint
@@ -70,8 +71,14 @@ def run_ablation(base: RunConfig, rows: Sequence[Row], seeds: int, shown: Sequen
         shown: rows of the tables; finished trials of this base configuration count, whenever they were made.
 
     Raises:
-        UserError: something is missing or does not fit, or the cluster has no room for one training.
+        UserError: something is missing or does not fit, the cluster has no room for one training, or another
+            ablation is at work in the run root.
     """
+    with held(base.run_root / FOLDER, "jobs/ablate.py"):
+        return _run(base, rows, seeds, shown)
+
+
+def _run(base: RunConfig, rows: Sequence[Row], seeds: int, shown: Sequence[Row]) -> dict[str, Any]:
     trials = [trial for row in rows for trial in plan_trials(row, seeds)]
     keys = [result["ablation"] for result in finished_trials(base.run_root)]
     todo = [trial for trial in trials if trial.key not in keys]

@@ -3,10 +3,12 @@
 import json
 import logging
 from contextlib import suppress
+from pathlib import Path
 from typing import Any
 
 from pipeline.base.errors import UserError
 from pipeline.base.files import write_text
+from pipeline.base.lock import held
 from pipeline.base.provenance import write_results
 from pipeline.commands.start import check_start
 from pipeline.settings.config import RunConfig
@@ -38,17 +40,24 @@ def run_tune(base: RunConfig, resume: bool = False) -> dict[str, Any]:
         resume: refuse to begin a new sweep.
 
     Raises:
-        UserError: something is missing or does not fit, the cluster has no room for one trial, or there is
-            nothing to go on with.
+        UserError: something is missing or does not fit, the cluster has no room for one trial, there is
+            nothing to go on with, or another sweep is at work in the run root.
         RuntimeError: no trial came to its end.
     """
-    # Imported here so that everything but the search itself needs no Ray.
-    from pipeline.studies.tuning.on_ray import begun, search
-
     check_start(base)
     first_points(base)
     name = sweep_name(base)
     folder = base.run_root / FOLDER / name
+    with held(base.run_root / FOLDER, "jobs/tune.py"):
+        return _run(base, folder, resume)
+
+
+def _run(base: RunConfig, folder: Path, resume: bool) -> dict[str, Any]:
+    """The sweep of a folder, which no other job writes to."""
+    # Imported here so that everything but the search itself needs no Ray.
+    from pipeline.studies.tuning.on_ray import begun, search
+
+    name = folder.name
     if (folder / "results.json").exists():
         log.info("tune: sweep %s is finished: nothing to do", name)
         return json.loads((folder / "results.json").read_text(encoding="utf-8"))
