@@ -52,6 +52,7 @@ def _run(run: StageRun, origin: Origin | None) -> dict[str, Any]:
     results = finished_results(run)
     if results is not None:
         log.info("%s: finished already, at step %d of %d", run.name, results["steps"], run.settings.steps)
+        results |= _models(run)  # the run root may have been moved since
         return results if results["mlflow_model"] else _send_again(run, results, origin)
     write_text(run.folder / "config.yaml", print_config(config))
     on_ray = config.train.num_workers > 0
@@ -90,19 +91,22 @@ def _send_again(run: StageRun, results: dict[str, Any], origin: Origin | None) -
 
 def _results(run: StageRun, tracked: Tracked, figures: dict[str, Any]) -> dict[str, Any]:
     """Everything about a finished run, its model in MLflow included."""
-    best, last = run.folder / "best.pt", run.folder / "last.pt"
     log.info("%s: storing the best model in MLflow", run.name)
     return {
         "run": run.name,
         "data": run.data,
         **figures,
         "driver_peak_mib": int(peak_mib()),
-        "best": str(best),
-        "latest": str(last),
+        **_models(run),
         "mlflow_run": tracked.run_id,
         "mlflow_model": _send_model(run, tracked, figures),
         **tracked.origin,
     }
+
+
+def _models(run: StageRun) -> dict[str, str]:
+    """Where the run's models lie."""
+    return {"best": str(run.folder / "best.pt"), "latest": str(run.folder / "last.pt")}
 
 
 def _send_model(run: StageRun, tracked: Tracked, figures: dict[str, Any]) -> str | None:

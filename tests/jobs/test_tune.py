@@ -69,11 +69,18 @@ def _kill_in_the_middle(job: Job) -> None:
 
 
 @pytest.mark.slow
-def test_a_sweep_is_killed_goes_on_and_is_not_run_again(job: Job) -> None:
+def test_a_sweep_is_killed_moved_goes_on_and_is_not_run_again(job: Job, repository: Path) -> None:
+    unmoved = job
     _kill_in_the_middle(job)
     assert not list(job.config.run_root.glob("tune/*/results.json"))
 
+    job = Job(repository, job.root / "another place", SETTINGS)
+    job.root.mkdir()
+    unmoved.config.run_root.rename(job.config.run_root)
     results, stderr = job.run("tune", "--resume")
+    assert f"this sweep was begun when its run root was {unmoved.config.run_root}" in stderr
+    assert f"MLflow's artifacts are {job.config.run_root}/mlartifacts now" in stderr
+    assert not unmoved.config.run_root.exists()
     assert "tune: going on with the search in " in stderr
     assert all(" INFO " in line for line in stderr.splitlines()), stderr
     assert results["trials"] == TRIALS
@@ -104,6 +111,11 @@ def test_a_sweep_is_killed_goes_on_and_is_not_run_again(job: Job) -> None:
     again, stderr = job.run("tune")
     assert "is finished: nothing to do" in stderr
     assert again == results
+    job.config.run_root.rename(unmoved.config.run_root)
+    again, stderr = unmoved.run("tune")
+    assert "is finished: nothing to do" in stderr
+    moved_back = {name: results[name].replace("another place/", "") for name in ("table", "best_config")}
+    assert again == results | moved_back
 
 
 @pytest.mark.slow

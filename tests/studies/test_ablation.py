@@ -10,13 +10,21 @@ import pytest
 from hgg.model import HGG
 from hgg.weights import save_model
 from pipeline.base.errors import UserError
-from pipeline.base.files import write_json
+from pipeline.base.files import write_json, write_text
 from pipeline.base.lock import held
 from pipeline.base.provenance import REPOSITORY
 from pipeline.settings.config import RunConfig
 from pipeline.settings.keys import flat
 from pipeline.settings.load import load_config, print_config
-from pipeline.studies.ablation.rows import Row, choose_rows, find_rows, finished_trials, plan_trials, read_row
+from pipeline.studies.ablation.rows import (
+    Row,
+    choose_rows,
+    earlier_places,
+    find_rows,
+    finished_trials,
+    plan_trials,
+    read_row,
+)
 from pipeline.studies.ablation.run import run_ablation
 from pipeline.studies.ablation.table import METRICS, write_tables
 from tests.cases.training import tiny_run
@@ -219,3 +227,25 @@ def test_a_second_ablation_in_the_same_run_root_is_refused(run: RunConfig) -> No
         with pytest.raises(UserError, match=r"/ablation: jobs/ablate\.py is at work there, process "):
             run_ablation(run, [_row("1", run)], 1, [])
         assert [path.name for path in (run.run_root / "ablation").iterdir()] == [".lock"]
+
+
+def test_what_was_finished_before_the_run_root_was_moved_is_finished(run: RunConfig, tmp_path: Path) -> None:
+    row = _row("1", run)
+    (trial,) = plan_trials(row, 1)
+    key = trial.key
+    write_text(trial.training.outputs / "joint" / "config.yaml", print_config(trial.training))
+    assert earlier_places(run.run_root) == []
+    place = tmp_path / "another place"
+    run.run_root.rename(place)
+    moved = run.model_copy(update={"run_root": place})
+    (tmp_path / "conf.yaml").write_text(print_config(moved))
+    assert [then.run_root for then in earlier_places(place)] == [run.run_root]
+    (again,) = plan_trials(_row("1", moved), 1)
+    assert not again.finished([key])  # as the places count
+    files = [tmp_path / "conf.yaml"]
+    (again,) = plan_trials(read_row("1", find_rows(), files, [], earlier_places(place)), 1)
+    assert again.finished([key])
+    assert again.row.has(key)
+    assert not again.finished([key | {"seed": 8}])
+    other = read_row("1", find_rows(), files, ["joint.lr=0.5"], earlier_places(place))
+    assert not other.has(key)

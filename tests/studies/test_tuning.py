@@ -16,7 +16,7 @@ from pipeline.batches.reader import SampleReader
 from pipeline.data.shards import held_out_shards, samples_manifest
 from pipeline.settings.config import RunConfig
 from pipeline.settings.fingerprint import fingerprint
-from pipeline.settings.load import load_config
+from pipeline.settings.load import load_config, print_config
 from pipeline.studies.tuning import on_ray
 from pipeline.studies.tuning.points import (
     SEARCHED,
@@ -25,6 +25,7 @@ from pipeline.studies.tuning.points import (
     paper_point,
     point_config,
     rungs,
+    sweep_folder,
     sweep_name,
     with_point,
 )
@@ -274,3 +275,23 @@ def test_a_second_sweep_in_the_same_run_root_is_refused(base: RunConfig) -> None
         with pytest.raises(UserError, match=r"/tune: jobs/tune\.py is at work there, process "):
             run_tune(base)
         assert [path.name for path in (base.run_root / "tune").iterdir()] == [".lock"]
+
+
+def test_a_sweep_is_found_where_its_run_root_is_now(base: RunConfig) -> None:
+    folder = sweep_folder(base)
+    assert folder == base.run_root / "tune" / sweep_name(base)
+    folder.mkdir(parents=True)
+    (folder / "config.yaml").write_text(print_config(base))
+    place = base.run_root.with_name("another place")
+    base.run_root.rename(place)
+    shutil.copytree(base.data.root, place / "pictures")
+    moved = base.model_copy(
+        update={"run_root": place, "data": base.data.model_copy(update={"root": place / "pictures"})}
+    )
+    assert sweep_folder(moved) == place / "tune" / folder.name
+    # What differs in more than places is another sweep.
+    other = moved.model_copy(update={"tune": moved.tune.model_copy(update={"trials": 3})})
+    assert sweep_folder(other) == place / "tune" / sweep_name(other)
+    rows = place / "samples" / base.data.train_split / "manifest.json"
+    rows.write_text(rows.read_text().replace('"fingerprint": "', '"fingerprint": "f'))
+    assert sweep_folder(moved) == place / "tune" / sweep_name(moved)

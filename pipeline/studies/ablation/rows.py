@@ -18,6 +18,7 @@ from pipeline.data.shards import data_fingerprint
 from pipeline.settings.config import RunConfig
 from pipeline.settings.fingerprint import described_groups, fingerprint
 from pipeline.settings.load import load_config
+from pipeline.studies.moved import made_elsewhere, placed_as
 from pipeline.training.stage import plan_stage
 
 FOLDER = "ablation"  # under the run root
@@ -35,6 +36,12 @@ class Row(NamedTuple):
     settings: str
     """Fingerprint of both, of the samples and of the pretrained network: what a trial's result depends on
     beside its seeds."""
+    earlier: frozenset[str] = frozenset()
+    """The same of when the run root had another place; what was finished then is finished."""
+
+    def has(self, key: Mapping[str, Any]) -> bool:
+        """Whether a trial is the row's, by what its results are recognised by."""
+        return key["row"] == self.name and key["settings"] in {self.settings, *self.earlier}
 
 
 class RowTrial(NamedTuple):
@@ -59,6 +66,10 @@ class RowTrial(NamedTuple):
             "draw": self.draw,
             "settings": self.row.settings,
         }
+
+    def finished(self, keys: Sequence[Mapping[str, Any]]) -> bool:
+        """Whether it is among trials that are recognised by these."""
+        return any((k["seed"], k["draw"]) == (self.seed, self.draw) and self.row.has(k) for k in keys)
 
 
 def find_rows(folder: Path = ROWS) -> dict[str, Path]:
@@ -95,8 +106,16 @@ def can_run(row: Row) -> bool:
     return row.config.grouping.matching != "graclus" or find_spec("torch_cluster") is not None
 
 
-def read_row(name: str, known: Mapping[str, Path], files: Sequence[Path], overrides: Sequence[str]) -> Row:
+def read_row(
+    name: str,
+    known: Mapping[str, Path],
+    files: Sequence[Path],
+    overrides: Sequence[str],
+    elsewhere: Sequence[RunConfig] = (),
+) -> Row:
     """A row over the base configuration's files; overrides have the last word in both of its settings.
+
+    `elsewhere` has the places that the run root's files had before (`earlier_places`).
 
     Raises:
         UserError: settings that do not fit together, or samples or pretrained network missing.
@@ -109,13 +128,12 @@ def read_row(name: str, known: Mapping[str, Path], files: Sequence[Path], overri
     # Nothing is chosen by validation: that would be on the images that the table is about.
     training = _with(training, train={"validation_images": 0})
     run = plan_stage(training, "joint")
-    parts = {
-        "config": described_groups(config),
-        "training": described_groups(training, but=Decides.EVALUATION),
+    made_of = {
         "data": data_fingerprint(run.samples),
         "pretrained": sha256_file(run.pretrained) if run.pretrained else None,
     }
-    return Row(name, config, training, fingerprint(parts))
+    then = {_settings(placed_as(config, place), placed_as(training, place), made_of) for place in elsewhere}
+    return Row(name, config, training, _settings(config, training, made_of), frozenset(then))
 
 
 def plan_trials(row: Row, seeds: int) -> list[RowTrial]:
@@ -132,11 +150,27 @@ def plan_trials(row: Row, seeds: int) -> list[RowTrial]:
     ]
 
 
+def earlier_places(run_root: Path) -> list[RunConfig]:
+    """Settings of trainings that were made when the run root had another place, one a place."""
+    found = (config for _, config in made_elsewhere(run_root, f"{FOLDER}/joint-*/joint/config.yaml"))
+    return [*{(then.run_root, then.data.root, then.train.pretrained): then for then in found}.values()]
+
+
 def finished_trials(run_root: Path) -> list[dict[str, Any]]:
     """Results of all evaluations that an ablation has left under a run root."""
     paths = sorted((run_root / FOLDER).glob("joint-*/*/evaluate/results.json"))
     results = [json.loads(path.read_text(encoding="utf-8")) for path in paths]
     return [result for result in results if "ablation" in result]
+
+
+def _settings(config: RunConfig, training: RunConfig, made_of: Mapping[str, Any]) -> str:
+    """`Row.settings`."""
+    parts = {
+        "config": described_groups(config),
+        "training": described_groups(training, but=Decides.EVALUATION),
+        **made_of,
+    }
+    return fingerprint(parts)
 
 
 def _trial(row: Row, seed: int, draw: int) -> RowTrial:

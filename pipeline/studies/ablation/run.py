@@ -16,13 +16,14 @@ from pipeline.studies.ablation.rows import (
     Row,
     can_run,
     choose_rows,
+    earlier_places,
     find_rows,
     finished_trials,
     plan_trials,
     read_row,
 )
 from pipeline.studies.ablation.table import write_tables
-from pipeline.tracking.run import track
+from pipeline.tracking.run import sending, track
 
 log = logging.getLogger(__name__)
 
@@ -46,7 +47,10 @@ def ablate(
     asked = choose_rows(chosen, known)
     if seeds < 1:
         raise UserError(f"--seeds={seeds}: give 1 or more")
-    rows = [read_row(name, known, files, overrides) for name in known]
+    elsewhere = earlier_places(config.run_root)
+    if elsewhere:
+        log.info("ablation: what was made when the run root was %s counts", elsewhere[0].run_root)
+    rows = [read_row(name, known, files, overrides, elsewhere) for name in known]
     unable = [row.name for row in rows if row.name in asked and not can_run(row)]
     if unable and chosen:
         raise UserError(f"--rows={chosen}: {GRACLUS_MISSING}")
@@ -81,7 +85,7 @@ def run_ablation(base: RunConfig, rows: Sequence[Row], seeds: int, shown: Sequen
 def _run(base: RunConfig, rows: Sequence[Row], seeds: int, shown: Sequence[Row]) -> dict[str, Any]:
     trials = [trial for row in rows for trial in plan_trials(row, seeds)]
     keys = [result["ablation"] for result in finished_trials(base.run_root)]
-    todo = [trial for trial in trials if trial.key not in keys]
+    todo = [trial for trial in trials if not trial.finished(keys)]
     done = len(trials) - len(todo)
     log.info("ablation: %d of %d trials are finished%s", done, len(trials), "" if todo else ": nothing to do")
     folder = base.run_root / FOLDER / fingerprint(base)
@@ -101,6 +105,7 @@ def _run(base: RunConfig, rows: Sequence[Row], seeds: int, shown: Sequence[Row])
             **tracked.origin,
         }
         write_results(folder, results)
-        for path in sorted(folder.glob("*.*")):
-            tracked.artifact(path)
+        with sending(f"files of {folder}, which the same command sends once MLflow answers"):
+            for path in sorted(folder.glob("*.*")):
+                tracked.artifact(path)
     return results

@@ -53,7 +53,7 @@ def write_tables(folder: Path, rows: Sequence[Row], results: Sequence[dict[str, 
     Args:
         folder: where to.
         rows: lines of the tables, trained here or not.
-        results: of any trials; those made with a row's very settings count.
+        results: of any trials; those made with a row's very settings count, wherever the run root was.
     """
     lines = [_line(row, results) for row in rows]
     write_text(folder / "ablation.md", _markdown(lines))
@@ -68,11 +68,7 @@ def write_tables(folder: Path, rows: Sequence[Row], results: Sequence[dict[str, 
 
 
 def _line(row: Row, results: Sequence[dict[str, Any]]) -> Line:
-    own = [
-        result
-        for result in results
-        if (result["ablation"]["row"], result["ablation"]["settings"]) == (row.name, row.settings)
-    ]
+    own = [result for result in results if row.has(result["ablation"])]
     return Line(row, sorted(own, key=lambda result: (result["ablation"]["seed"], result["ablation"]["draw"])))
 
 

@@ -67,7 +67,8 @@ def search(base: RunConfig, folder: Path, tracked: Tracked) -> list[Trial]:
             tuner = _restored(folder, trainable)
         else:
             tuner = _new_tuner(base, folder, trainable)
-        results = tuner.fit()
+        with _scores_may_be_missing():
+            results = tuner.fit()
         ended = [(result.config or {}, result.error) for result in results]
     return [
         read_trial(base, number, {name: point[name] for name in SEARCHED}, first_line(error) if error else "")
@@ -133,7 +134,11 @@ def _restored(folder: Path, trainable: Any) -> tune.Tuner:
 
 @contextmanager
 def _scores_may_be_missing() -> Iterator[None]:
-    """Tune reads all scores as it restores trials, and warns of those that were killed before their first."""
+    """Tune reads all scores as it restores trials and when all are over, and warns of those that it misses.
+
+    These are scores of trials that were killed before their first, and of trials begun in a run root that was
+    moved, which Tune then looks for where the run root was. We read scores from the trials' own files.
+    """
     logger = logging.getLogger(ExperimentAnalysis.__module__)
     level = logger.level
     logger.setLevel(logging.ERROR)

@@ -1,7 +1,9 @@
 """What a sweep searches: settings and their ranges, the first points, and the training of a point."""
 
+import logging
 import math
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 from hgg.config import LossConfig
@@ -10,12 +12,15 @@ from pipeline.base.errors import UserError
 from pipeline.data.shards import records_manifest, stage_folder
 from pipeline.settings.config import RunConfig
 from pipeline.settings.fingerprint import described_groups, fingerprint
+from pipeline.studies.moved import made_elsewhere, placed_as
 from pipeline.training.stage import StageRun, plan_stage
 
 FOLDER = "tune"  # under the run root
 WEIGHTS = ("push", "pull", "edge", "macro")
 # By the name of its range in `tune`: the group of settings that it belongs to.
 SEARCHED = dict.fromkeys(WEIGHTS, "loss") | {"lr": "joint", "grouping_lr": "joint", "cut": "grouping"}
+
+log = logging.getLogger(__name__)
 
 Point = dict[str, float]
 """A value for each of `SEARCHED`."""
@@ -86,9 +91,20 @@ def with_point(base: RunConfig, point: Mapping[str, float]) -> RunConfig:
 
 def sweep_name(base: RunConfig) -> str:
     """Fingerprint of everything that a sweep depends on: the same name is the same sweep."""
-    run = plan_stage(base, "joint")
-    settings = described_groups(base, but=Decides.EVALUATION | Decides.PICTURES)
-    return fingerprint({"settings": settings, "data": run.data})
+    return _name(base, plan_stage(base, "joint").data)
+
+
+def sweep_folder(base: RunConfig) -> Path:
+    """Where the sweep is kept: below its name, or that which it had before the run root was moved."""
+    own = base.run_root / FOLDER / sweep_name(base)
+    if own.exists():
+        return own
+    data = plan_stage(base, "joint").data
+    for path, then in made_elsewhere(base.run_root, f"{FOLDER}/*/config.yaml"):
+        if _name(placed_as(base, then), data) == path.parent.name:
+            log.info("tune: %s: this sweep was begun when its run root was %s", path.parent, then.run_root)
+            return path.parent
+    return own
 
 
 def rungs(base: RunConfig) -> list[int]:
@@ -97,6 +113,11 @@ def rungs(base: RunConfig) -> list[int]:
     count = math.floor(math.log(max(1.0, (most - 1) / first), base.tune.reduction)) + 1
     steps = [round(first * base.tune.reduction**rung) for rung in range(count)]
     return [step for step in steps if step < most]
+
+
+def _name(base: RunConfig, data: str) -> str:
+    settings = described_groups(base, but=Decides.EVALUATION | Decides.PICTURES)
+    return fingerprint({"settings": settings, "data": data})
 
 
 def _most_images(base: RunConfig) -> int:

@@ -20,6 +20,7 @@ from pipeline.studies.tuning.points import (
     paper_point,
     point_config,
     point_run,
+    sweep_folder,
     sweep_name,
 )
 from pipeline.studies.tuning.report import Compared, verdict, write_report
@@ -46,8 +47,7 @@ def run_tune(base: RunConfig, resume: bool = False) -> dict[str, Any]:
     """
     check_start(base)
     first_points(base)
-    name = sweep_name(base)
-    folder = base.run_root / FOLDER / name
+    folder = sweep_folder(base)
     with held(base.run_root / FOLDER, "jobs/tune.py"):
         return _run(base, folder, resume)
 
@@ -60,11 +60,12 @@ def _run(base: RunConfig, folder: Path, resume: bool) -> dict[str, Any]:
     name = folder.name
     if (folder / "results.json").exists():
         log.info("tune: sweep %s is finished: nothing to do", name)
-        return json.loads((folder / "results.json").read_text(encoding="utf-8"))
+        return json.loads((folder / "results.json").read_text(encoding="utf-8")) | _files(folder)
     if resume and not begun(folder):
         raise UserError(f"--resume: {folder}: no sweep of this configuration was begun: leave --resume out")
     run = point_run(base, paper_point(base))  # complains now of what every trial would
-    write_text(folder / "config.yaml", print_config(base))
+    if name == sweep_name(base):  # else it is the file by which the sweep of a moved run root is known
+        write_text(folder / "config.yaml", print_config(base))
     with track(base, "tune", folder, {"configuration": name}, resume=True) as tracked:
         trials = search(base, folder, tracked)
         _close_runs(base, trials, tracked)
@@ -81,17 +82,23 @@ def _run(base: RunConfig, folder: Path, resume: bool) -> dict[str, Any]:
         results |= {
             "compared": compared._asdict(),
             "verdict": verdict(base, best, compared),
-            "table": str(folder / "trials.md"),
-            "best_config": str(folder / "best.yaml"),
+            **_files(folder),
             "mlflow_run": tracked.run_id,
             **tracked.origin,
         }
         write_results(folder, results)
-        tracked.metrics({"ap": best.ap, "trials": len(trials)})
-        for path in sorted(folder.glob("*.*")):
-            if path.name != RUN_FILE:
-                tracked.artifact(path)
+        by_hand = f"mlflow artifacts log-artifacts --run-id {tracked.run_id} --local-dir FOLDER"
+        with sending(f"files of {folder} (to send them later: {by_hand})"):
+            tracked.metrics({"ap": best.ap, "trials": len(trials)})
+            for path in sorted(folder.glob("*.*")):
+                if path.name != RUN_FILE:
+                    tracked.artifact(path)
     return results
+
+
+def _files(folder: Path) -> dict[str, str]:
+    """What a sweep leaves to look at, where it lies now."""
+    return {"table": str(folder / "trials.md"), "best_config": str(folder / "best.yaml")}
 
 
 def _states(trials: list[Trial]) -> list[str]:
