@@ -56,7 +56,7 @@ def check_disk(config: RunConfig, training: bool = True) -> Iterator[Finding]:
     """Whether the run root can be written and, for training, has room for the checkpoints of both stages."""
     root = existing_parent(config.run_root)
     try:
-        write_probe(root, "driver").unlink()
+        write_probe(root, "driver").unlink(missing_ok=True)  # another job may look at the same moment
     except OSError as error:
         yield Finding(
             "fail",

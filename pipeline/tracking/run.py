@@ -24,7 +24,7 @@ from pipeline.base.provenance import Origin, provenance
 from pipeline.base.s3 import local_copy
 from pipeline.settings.config import RunConfig
 from pipeline.settings.keys import flat
-from pipeline.tracking.store import STORE_VARIABLE, connect, store_uri
+from pipeline.tracking.store import STORE_VARIABLE, asking, check_artifacts, connect, store_uri
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -125,12 +125,14 @@ def track(
         origin: command, commit and versions; by default this process's.
 
     Raises:
-        UserError: no store answers at `tracking.uri`.
+        UserError: no store answers at `tracking.uri`, or it takes no runs or no artifacts.
     """
-    tracked = _open(config, job, folder, tags, resume, provenance() if origin is None else origin)
+    with asking(config):
+        tracked = _open(config, job, folder, tags, resume, provenance() if origin is None else origin)
     status = "FAILED"
     try:
-        tracked.parameters(flat(config.model_dump(mode="json")))
+        with asking(config):
+            tracked.parameters(flat(config.model_dump(mode="json")))
         yield tracked
         status = "FINISHED"
     except KeyboardInterrupt:
@@ -144,11 +146,9 @@ def track(
 @contextmanager
 def sending(what: str) -> Iterator[None]:
     """A `with` block that talks to the store; where that fails, it is logged what was not sent."""
-    from mlflow.exceptions import MlflowException
-
     try:
         yield
-    except (MlflowException, OSError) as error:  # requests' errors are OSErrors
+    except Exception as error:  # whatever a store, its network or the library of its storage comes up with
         log.warning("not sent to MLflow: %s: %s", what, first_line(error))
 
 
@@ -167,6 +167,7 @@ def _open(
 ) -> Tracked:
     """A new run, or with `resume` the one that the folder knows."""
     client, experiment = connect(config)
+    check_artifacts(config, client.get_experiment(experiment).artifact_location)
     uri = store_uri(config)
     run_id = _known_run(client, uri, folder) if resume else None
     if run_id is None:
@@ -198,17 +199,25 @@ def _as_current_store(uri: str) -> Iterator[None]:
 
 
 def _known_run(client: "MlflowClient", uri: str, folder: Path) -> str | None:
-    """The run that the folder's job had in this store, if it still has it."""
+    """The run that the folder's job had, if this store has it.
+
+    Ids of runs are unlike all others, so it is the same run also where the store has another address now, as
+    that of a run root that was moved.
+    """
     from mlflow.exceptions import MlflowException
 
     path = folder / RUN_FILE
     known = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
-    if known.get("uri") != uri:
+    if "run_id" not in known:
         return None
     try:
-        client.get_run(known["run_id"])
+        run = client.get_run(known["run_id"])
     except MlflowException:
-        log.warning("%s: its MLflow run %s is gone; beginning another one", path, known["run_id"])
+        if known["uri"] == uri:
+            log.warning("%s: its MLflow run %s is gone; beginning another one", path, known["run_id"])
+        return None
+    if run.info.lifecycle_stage == "deleted":
+        log.warning("%s: its MLflow run %s was deleted; beginning another one", path, known["run_id"])
         return None
     return known["run_id"]
 

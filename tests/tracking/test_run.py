@@ -97,6 +97,17 @@ def test_a_run_that_is_gone_is_replaced(store: Store, tmp_path: Path) -> None:
         assert tracked.run_id != known["run_id"]
 
 
+def test_a_run_that_was_deleted_is_replaced(
+    store: Store, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    with track(store.config, "joint", tmp_path, TAGS) as first:
+        pass
+    store.client.delete_run(first.run_id)
+    with track(store.config, "joint", tmp_path, TAGS, resume=True) as second:
+        assert second.run_id != first.run_id
+    assert f"its MLflow run {first.run_id} was deleted; beginning another one" in caplog.text
+
+
 def test_a_store_that_does_not_answer_is_the_users_mistake(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
