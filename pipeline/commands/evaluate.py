@@ -1,5 +1,7 @@
 """Evaluation from the job's side: the run root's records and model in, result files, pictures and AP out."""
 
+import json
+import logging
 from collections.abc import Mapping
 from contextlib import nullcontext
 from itertools import islice
@@ -25,7 +27,9 @@ from pipeline.metrics.fates import Fates, fate_table
 from pipeline.settings.config import RunConfig
 from pipeline.settings.fingerprint import fingerprint
 from pipeline.settings.load import print_config
-from pipeline.tracking.run import Tracked, track
+from pipeline.tracking.run import RUN_FILE, Tracked, sending, track
+
+log = logging.getLogger(__name__)
 
 SummedFates = Mapping[str, Mapping[str, Fates]]
 
@@ -47,7 +51,8 @@ def run_evaluation(
 ) -> dict[str, Any]:
     """Evaluate the validation split and return what `results.json` holds.
 
-    A killed evaluation goes on by the same command: shards of records that are done are not looked at again.
+    A killed evaluation goes on by the same command: shards of records that are done are not looked at again,
+    also where all are done and only MLflow did not take the figures.
 
     Under {run_root}/{trial}/evaluate: config.yaml, detections_{grouping}.json (COCO result files),
     diagnosis.md (what lies between the groupings, and their kinds of error, by kind of image), pictures/,
@@ -72,7 +77,9 @@ def run_evaluation(
     tags = about | dict(tags or {})
     with (
         nullcontext() if claimed else held(folder, "jobs/evaluate.py"),
-        track(config, "evaluate", folder, tags, resume=resume, origin=origin) as tracked,
+        track(
+            config, "evaluate", folder, tags, resume=resume or _unsent(folder, plan, about), origin=origin
+        ) as tracked,
     ):
         found = evaluate_by_parts(plan, predictor)
         parts, fates = diagnose(found), sum_fates(found)
@@ -88,8 +95,14 @@ def run_evaluation(
             **tracked.origin,
         }
         write_results(folder, results)
-        remove_parts(plan)
-        _keep(found, runtime, tracked, folder)
+        sent = _send(found, runtime, tracked, folder)
+        if sent or claimed:
+            remove_parts(plan)
+        else:
+            log.warning(
+                "evaluate: done, but MLflow lacks some of it: the same command sends that, from what "
+                "was found now, once it answers"
+            )
     return results
 
 
@@ -147,13 +160,26 @@ def _runtime(predictor: Predictor, records: Path, config: RunConfig, folder: Pat
     return runtime
 
 
-def _keep(found: Evaluation, runtime: Mapping[str, Any], tracked: Tracked, folder: Path) -> None:
-    """Figures and files into the tracker: `hgg/AP` and so on."""
+def _send(found: Evaluation, runtime: Mapping[str, Any], tracked: Tracked, folder: Path) -> bool:
+    """Figures and files into the tracker, `hgg/AP` and so on; whether it took them all."""
     figures = {f"{grouping}/{name}": value for grouping, ap in found.ap.items() for name, value in ap.items()}
-    tracked.metrics(figures | found.counts)
     written = [folder / name for name in ("config.yaml", "results.json", "diagnosis.md")]
-    for path in [*written, *sorted(folder.glob("detections_*.json"))]:
-        tracked.artifact(path)
-    if runtime:
-        tracked.artifact(folder / "runtime.png")
-    tracked.artifact(folder / "pictures")
+    with sending(f"figures and files of {folder}"):
+        tracked.metrics(figures | found.counts)
+        for path in [*written, *sorted(folder.glob("detections_*.json"))]:
+            tracked.artifact(path)
+        if runtime:
+            tracked.artifact(folder / "runtime.png")
+        tracked.artifact(folder / "pictures")
+        return True
+    return False
+
+
+def _unsent(folder: Path, plan: Plan, about: Mapping[str, str]) -> bool:
+    """Whether this evaluation is done and MLflow lacks some: then what it found and its run are kept."""
+    files = [folder / name for name in ("results.json", RUN_FILE)]
+    if not all(path.exists() for path in (plan.folder, *files)):
+        return False
+    results, run = (json.loads(path.read_text(encoding="utf-8")) for path in files)
+    this = {**about, "mlflow_run": run["run_id"]}
+    return {name: results.get(name) for name in this} == this
