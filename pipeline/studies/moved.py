@@ -7,7 +7,7 @@ was made elsewhere has the name that the same settings had with the places of th
 import logging
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from hgg.settings import Settings
 from pipeline.base.errors import UserError
@@ -21,7 +21,7 @@ log = logging.getLogger(__name__)
 
 def placed_as(config: SomeSettings, other: SomeSettings) -> SomeSettings:
     """Settings with the places of files that others have; all else stays."""
-    updates = {}
+    updates: dict[str, Any] = {}
     for name in config.__class__.model_fields:
         value, theirs = getattr(config, name), getattr(other, name)
         if isinstance(value, Path) and isinstance(theirs, Path):

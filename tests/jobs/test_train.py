@@ -61,7 +61,9 @@ def losses_without_ray(config: RunConfig, folder: Path) -> list[float]:
 
 
 @pytest.mark.slow
-def test_two_workers_are_killed_go_on_and_agree_with_one_process(tmp_path: Path, repository: Path) -> None:
+def test_two_workers_are_killed_moved_go_on_and_agree_with_one_process(
+    tmp_path: Path, repository: Path
+) -> None:
     config = tiny_run(tmp_path, num_workers=2, cpus_per_worker=0.5, validation_images=2)
     often = {"steps": STEPS, "log_every": LOG_EVERY, "checkpoint_every": 5, "validate_every": 40}
     config = config.model_copy(update={"pretrain": config.pretrain.model_copy(update=often)})
@@ -71,6 +73,11 @@ def test_two_workers_are_killed_go_on_and_agree_with_one_process(tmp_path: Path,
     storage = stage.folder / "checkpoints" / stage.name
     kill_after_a_checkpoint(arguments, tmp_path, storage / "checkpoint_manager_snapshot.json")
     assert not (stage.folder / "results.json").exists()
+    config = config.model_copy(update={"run_root": tmp_path / "another place"})
+    stage.config.run_root.rename(config.run_root)
+    (tmp_path / "config.yaml").write_text(print_config(config))
+    stage = plan_stage(config, "pretrain")
+    storage = stage.folder / "checkpoints" / stage.name
 
     results, stderr = finish(arguments, tmp_path)
     assert f"{stage.name}: resuming at step " in stderr

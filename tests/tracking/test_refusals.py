@@ -45,7 +45,7 @@ def _server(refuses: dict[str, int]) -> Iterator[str]:
 
         do_GET = do_POST = do_PUT = do_DELETE = _answer
 
-        def log_message(self, *_: object) -> None:
+        def log_message(self, format: str, *args: object) -> None:
             pass
 
     server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
