@@ -28,13 +28,15 @@ def main(config: RunConfig, arguments: argparse.Namespace) -> dict[str, Any]:
         _run(stage, settings)
 
     # Not before: this loads torch, and the stages need the memory.
+    from pipeline.base.secrets import masked
     from pipeline.commands.evaluate import shown
     from pipeline.tracking.store import store_uri
 
     results = json.loads((config.run_root / "evaluate" / "results.json").read_text(encoding="utf-8"))
     print(f"\n{shown(results, runtime=False)}\n")
     print(f"pictures: {config.run_root / 'evaluate' / 'pictures'} and {config.run_root / 'predict'}")
-    print(f"runs:     {Path(sys.executable).with_name('mlflow')} ui --backend-store-uri {store_uri(config)}")
+    store = masked(store_uri(config))
+    print(f"runs:     {Path(sys.executable).with_name('mlflow')} ui --backend-store-uri {store}")
     print(f"time:     {_duration(time.monotonic() - begun)}\n")
     return results
 

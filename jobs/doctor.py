@@ -8,6 +8,7 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
+from pipeline.base.secrets import masked
 from pipeline.commands.job import run_job
 from pipeline.settings.config import RunConfig
 
@@ -20,9 +21,9 @@ def main(config: RunConfig, arguments: argparse.Namespace) -> dict[str, Any]:
     findings = []
     for check in all_checks(config):
         for finding in check():
-            findings.append(finding)
+            findings.append(finding._replace(text=masked(finding.text)))
             if not arguments.json:
-                print(f"{finding.level:4}  {finding.check:8}  {finding.text}", flush=True)
+                print(f"{finding.level:4}  {finding.check:8}  {masked(finding.text)}", flush=True)
     levels = [finding.level for finding in findings]
     results: dict[str, Any] = {level: levels.count(level) for level in ("ok", "warn", "fail")}
     if arguments.json:

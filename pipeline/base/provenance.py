@@ -3,7 +3,6 @@
 import importlib.metadata
 import os
 import platform
-import shlex
 import subprocess
 import sys
 from collections.abc import Mapping
@@ -11,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from pipeline.base.files import write_json
+from pipeline.base.secrets import masked_command, masked_values
 
 REPOSITORY = Path(__file__).resolve().parent.parent.parent
 VERSIONS_OF = ("torch", "ray", "mlflow")
@@ -22,14 +22,14 @@ Origin = Mapping[str, str]
 
 
 def write_results(folder: Path, results: dict[str, Any]) -> None:
-    """Write `results.json` of a stage into `folder`."""
-    write_json(folder / "results.json", results)
+    """Write `results.json` of a stage into `folder`, without the passwords of addresses."""
+    write_json(folder / "results.json", masked_values(results))
 
 
 def provenance() -> dict[str, str]:
     """Where a result comes from: command line, commit and versions, without importing what it names."""
     versions = {"python": platform.python_version()} | {name: _version(name) for name in VERSIONS_OF}
-    return {"command": "python " + shlex.join(sys.argv), "commit": _commit()} | versions
+    return {"command": "python " + masked_command(sys.argv), "commit": _commit()} | versions
 
 
 def _version(package: str) -> str:

@@ -4,12 +4,14 @@ import logging
 import os
 import secrets
 import socket
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 from pipeline.base.errors import UserError
 from pipeline.base.provenance import REPOSITORY
+from pipeline.base.secrets import masked, masked_command
 
 CONNECT_SECONDS = 10
 TOKEN_FILE = Path(".ray") / "auth_token"  # where Ray keeps a user's token, under the home folder
@@ -49,6 +51,7 @@ def start_ray(cpus: int = 0) -> Iterator[None]:
     if ray.is_initialized():
         yield
         return
+    _hide_passwords()
     address = os.environ.get("RAY_ADDRESS")
     if address:
         _connect(address)
@@ -59,6 +62,16 @@ def start_ray(cpus: int = 0) -> Iterator[None]:
         yield
     finally:
         ray.shutdown()
+
+
+def _hide_passwords() -> None:
+    """Mask the passwords of this process's command line, which Ray tells the whole cluster."""
+    import ray._raylet
+
+    if any(masked(argument) != argument for argument in sys.argv):
+        ray._raylet.setproctitle(  # pyrefly: ignore[missing-attribute]  # compiled
+            f"python {masked_command(sys.argv)}"
+        )
 
 
 def _start_local(cpus: int) -> None:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from pipeline.base.errors import UserError, first_line
 from pipeline.base.provenance import REPOSITORY, provenance
+from pipeline.base.secrets import masked
 from pipeline.cluster.start import QUIET
 from pipeline.settings.paths import ROOT_VARIABLE
 
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
     from ray.job_submission import JobSubmissionClient
 
 TOKEN_PATH = "RAY_AUTH_TOKEN_PATH"
+OTHER_ADDRESSES = ("RAY_API_SERVER_ADDRESS", "RAY_ADDRESS")
 PATIENCE_SECONDS = 60.0  # until a cluster that has just started takes jobs
 NOT_SENT = ["/.git/", "/.venv/"]  # beside what .gitignore names
 LEFT = "{0}: no longer followed; the job goes on. Its log: make follow ID={0}; to end it: make cancel ID={0}"
@@ -35,6 +37,8 @@ def job_client(address: str, environment: Mapping[str, str]) -> "JobSubmissionCl
         UserError: nothing answers there, or it refuses the token.
     """
     # With Ray's own list of folders that are left out it would warn of each; submit_job names them instead.
+    for name in OTHER_ADDRESSES:
+        os.environ.pop(name, None)  # Ray would rather take it than the one that it is given
     os.environ.update(QUIET | dict(environment) | {"RAY_OVERRIDE_RUNTIME_ENV_DEFAULT_EXCLUDES": ""})
     if TOKEN_PATH in environment:
         os.environ.pop("RAY_AUTH_TOKEN", None)  # that of another cluster, which Ray would rather take
@@ -62,11 +66,17 @@ def submit_job(client: "JobSubmissionClient", job: str, arguments: Sequence[str]
         root: folder that relative paths of the settings are below (HGG_ROOT), on every machine.
 
     Raises:
-        UserError: there is no such job.
+        UserError: there is no such job, or an argument holds a password.
     """
     jobs = sorted(path.stem for path in (REPOSITORY / "jobs").glob("*.py"))
     if job not in jobs:
         raise UserError(f"{job}: no such job; there are {', '.join(jobs)}")
+    for argument in arguments:
+        if masked(argument) != argument:
+            raise UserError(
+                f"{masked(argument)}: Ray shows everybody a job's command: set the address in a variable "
+                "where the cluster is started, and name that, as tracking.uri='${oc.env:MLFLOW_TRACKING_URI}'"
+            )
     variables = {ROOT_VARIABLE: str(root), "HGG_COMMIT": provenance()["commit"]}
     return client.submit_job(
         entrypoint=shlex.join(["python", f"jobs/{job}.py", *arguments]),

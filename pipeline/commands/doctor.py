@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from pipeline.base.errors import UserError
 from pipeline.base.findings import Finding
+from pipeline.base.secrets import masked
 from pipeline.commands.start import check_disk, check_packages, installed_version
 from pipeline.data.formats import check_layout
 from pipeline.data.samples import plan_samples
@@ -48,11 +49,12 @@ def check_mlflow(config: RunConfig) -> Iterator[Finding]:
     except UserError as error:
         yield Finding("fail", "mlflow", str(error))
         return
+    shown = masked(uri)
     if uri.startswith("sqlite:///") and not Path(uri.removeprefix("sqlite:///")).exists():
-        yield Finding("ok", "mlflow", f"{uri} will be made by the first job")
+        yield Finding("ok", "mlflow", f"{shown} will be made by the first job")
         return
     problem = store_problem(config)
-    yield Finding("fail", "mlflow", problem) if problem else Finding("ok", "mlflow", f"{uri} answers")
+    yield Finding("fail", "mlflow", problem) if problem else Finding("ok", "mlflow", f"{shown} answers")
 
 
 def check_model(config: RunConfig) -> Iterator[Finding]:

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from pipeline.base.errors import UserError, first_line
+from pipeline.base.secrets import log_format, masked, masked_values
 from pipeline.settings.config import RunConfig
 
 DONE, FAILED, BAD_INPUT, STOPPED = 0, 1, 2, 130
@@ -27,7 +28,7 @@ class _Parser(argparse.ArgumentParser):
     """Argparse whose complaints are one line, as all others."""
 
     def error(self, message: str) -> NoReturn:
-        self.exit(BAD_INPUT, f"error: {message} (see {self.prog} --help)\n")
+        self.exit(BAD_INPUT, masked(f"error: {message} (see {self.prog} --help)\n"))
 
 
 def run_job(
@@ -73,13 +74,13 @@ def _exit_with(run: Callable[..., int], *arguments: Any) -> NoReturn:
     except Exception as error:
         # Ray hands on what a task raised as an error that is a UserError too and holds the original.
         if isinstance(error, UserError):
-            print(f"error: {getattr(error, 'cause', error)}", file=sys.stderr)
+            print(masked(f"error: {getattr(error, 'cause', error)}"), file=sys.stderr)
             sys.exit(BAD_INPUT)
         outside = _outside(error)
         if outside is not None:
-            print(f"error: {outside}", file=sys.stderr)
+            print(masked(f"error: {outside}"), file=sys.stderr)
         else:
-            traceback.print_exc()
+            print(masked(traceback.format_exc()), end="", file=sys.stderr)
         sys.exit(FAILED)
 
 
@@ -116,7 +117,7 @@ def _run(main: Main, arguments: argparse.Namespace) -> int:
 
 
 def _print_results(main: Callable[..., dict[str, Any]], *arguments: Any) -> int:
-    print(json.dumps(main(*arguments), allow_nan=False), flush=True)
+    print(json.dumps(masked_values(main(*arguments)), allow_nan=False), flush=True)
     return DONE
 
 
@@ -145,7 +146,7 @@ def _parser(name: str, description: str) -> argparse.ArgumentParser:
 def _set_up_logging() -> None:
     """Our log lines from INFO on and those of dependencies from WARNING on, to stderr."""
     handler = logging.StreamHandler()
-    handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)-7s %(message)s", "%H:%M:%S"))
+    handler.setFormatter(log_format())
     logging.basicConfig(level=logging.WARNING, handlers=[handler], force=True)
     for ours in ("hgg", "pipeline", "jobs"):
         logging.getLogger(ours).setLevel(logging.INFO)

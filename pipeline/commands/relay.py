@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from pipeline.base.secrets import masked
 from pipeline.tracking.run import Tracked
 from pipeline.training.history import read_history
 
@@ -88,7 +89,7 @@ def _keep_relaying(relay: Relay, over: threading.Event) -> None:
             failing = False
         except Exception as error:  # whatever a store or its network comes up with
             if not failing or last:
-                log.warning("metrics do not reach MLflow: %s", error)
+                log.warning("metrics do not reach MLflow: %s", masked(str(error)))
             failing = True
         if last:
             return

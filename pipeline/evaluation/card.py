@@ -10,6 +10,7 @@ from hgg.model import HGG
 from hgg.weights import load_model
 from pipeline.base.errors import UserError
 from pipeline.base.files import sha256_file
+from pipeline.base.secrets import masked
 from pipeline.evaluation.diagnosis import COLUMNS
 from pipeline.metrics.ap import FIGURES
 from pipeline.settings.config import RunConfig
@@ -54,7 +55,7 @@ def card_text(title: str, checkpoint: str, model: HGG, results: Mapping[str, Any
         "scaled or drawn anew give figures that do not compare with published tables. Nobody should be "
         "identified, judged or watched by it.",
         "## Where it comes from",
-        f"Evaluated by `{results['command']}` at commit {results['commit']}, configuration "
+        f"Evaluated by `{masked(results['command'])}` at commit {results['commit']}, configuration "
         f"{results['configuration']}, torch {results['torch']}; weights of the file "
         f"{'before rounding ' if half else ''}{results['model_sha256']}.",
         f"Weights: Apache 2.0, as the code. {labelling.licence} No photograph is part of this file.",

@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from hgg.settings import NOTHING, Decides, Settings, group_of, mark_of
+from pipeline.base.secrets import masked_values
 from pipeline.settings.config import RunConfig
 
 FINGERPRINT_DIGITS = 12
@@ -19,13 +20,13 @@ def described(settings: Settings, decides: Decides | None = None) -> dict[str, A
     """Settings as JSON values for a fingerprint.
 
     Left out is what stands at its value of before there was such a setting: what was made then keeps its
-    name, and is not made again.
+    name, and is not made again. Passwords of addresses are masked.
 
     Args:
         settings: a group of them.
         decides: only settings that decide one of these; None is all.
     """
-    return _marked(type(settings), settings.model_dump(mode="json"), decides)
+    return _marked(type(settings), masked_values(settings.model_dump(mode="json")), decides)
 
 
 def described_groups(config: RunConfig, but: Decides = NOTHING) -> dict[str, Any]:

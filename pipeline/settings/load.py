@@ -7,7 +7,7 @@ are reported at once, before anything starts.
 import textwrap
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import yaml
 from omegaconf import OmegaConf
@@ -15,12 +15,15 @@ from omegaconf.errors import OmegaConfBaseException
 
 from hgg.settings import Settings
 from pipeline.base.errors import UserError
+from pipeline.base.secrets import masked
 from pipeline.settings.config import RunConfig
 from pipeline.settings.keys import flat
 from pipeline.settings.mistakes import Mistake, check
 from pipeline.settings.paths import absolute
 
 COMMAND_LINE = "command line"
+
+SomeSettings = TypeVar("SomeSettings", bound=Settings)
 
 
 def load_config(files: Sequence[Path], overrides: Sequence[str] = ()) -> RunConfig:
@@ -39,14 +42,29 @@ def load_config(files: Sequence[Path], overrides: Sequence[str] = ()) -> RunConf
 
 
 def print_config(config: Settings) -> str:
-    """All settings as YAML, each under its meaning as a comment; `load_config` reads it back as it was."""
-    return "\n".join(_yaml_lines(config)) + "\n"
+    """All settings as YAML, each under its meaning as a comment; `load_config` reads it back as it was.
+
+    But for the passwords of addresses, which are masked.
+    """
+    return "\n".join(_yaml_lines(without_secrets(config))) + "\n"
+
+
+def without_secrets(config: SomeSettings) -> SomeSettings:
+    """The settings with the passwords of addresses masked, to be written or sent where nobody needs them."""
+    updates: dict[str, Any] = {}
+    for name in config.__class__.model_fields:
+        value = getattr(config, name)
+        if isinstance(value, str):
+            updates[name] = masked(value)
+        elif isinstance(value, Settings):
+            updates[name] = without_secrets(value)
+    return config.model_copy(update=updates)
 
 
 def changed(config: RunConfig) -> dict[str, Any]:
-    """Dotted keys and values that differ from the defaults, for log lines and trackers."""
+    """Dotted keys and values that differ from the defaults, to be written; passwords are masked."""
     defaults = flat(absolute(RunConfig()).model_dump(mode="json"))
-    values = flat(config.model_dump(mode="json"))
+    values = flat(without_secrets(config).model_dump(mode="json"))
     return {key: value for key, value in values.items() if defaults[key] != value}
 
 

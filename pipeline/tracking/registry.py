@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from pipeline.base.errors import UserError, first_line
 from pipeline.base.files import atomic_path, sha256_file, write_text
+from pipeline.base.secrets import masked
 from pipeline.settings.config import RunConfig
 from pipeline.settings.paths import REGISTERED
 from pipeline.tracking.run import Tracked
@@ -148,9 +149,9 @@ def fetch(config: RunConfig, uri: str) -> Path:
             else client.get_model_version(name, form["version"])
         )
     except MlflowException as error:
-        why = first_line(error)
+        why = masked(first_line(error))
         raise UserError(
-            f"{uri}: not in {store_uri(config)} ({why}): register one with jobs/register.py, "
+            f"{uri}: not in {masked(store_uri(config))} ({why}): register one with jobs/register.py, "
             "or name the store with tracking.uri or MLFLOW_TRACKING_URI"
         ) from error
     sha256 = found.tags.get("sha256", "")

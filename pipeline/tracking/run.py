@@ -22,8 +22,10 @@ from pipeline.base.errors import first_line
 from pipeline.base.files import write_json
 from pipeline.base.provenance import Origin, provenance
 from pipeline.base.s3 import local_copy
+from pipeline.base.secrets import masked, masked_values
 from pipeline.settings.config import RunConfig
 from pipeline.settings.keys import flat
+from pipeline.settings.load import without_secrets
 from pipeline.tracking.store import STORE_VARIABLE, asking, check_artifacts, connect, store_uri
 
 if TYPE_CHECKING:
@@ -132,7 +134,7 @@ def track(
     status = "FAILED"
     try:
         with asking(config):
-            tracked.parameters(flat(config.model_dump(mode="json")))
+            tracked.parameters(flat(without_secrets(config).model_dump(mode="json")))
         yield tracked
         status = "FINISHED"
     except KeyboardInterrupt:
@@ -149,7 +151,7 @@ def sending(what: str) -> Iterator[None]:
     try:
         yield
     except Exception as error:  # whatever a store, its network or the library of its storage comes up with
-        log.warning("not sent to MLflow: %s: %s", what, first_line(error))
+        log.warning("not sent to MLflow: %s: %s", what, masked(first_line(error)))
 
 
 def served_needs(grouping: GroupingConfig) -> list[str]:
@@ -171,12 +173,12 @@ def _open(
     uri = store_uri(config)
     run_id = _known_run(client, uri, folder) if resume else None
     if run_id is None:
-        all_tags = {**origin, "job": job, **tags}
+        all_tags = masked_values({**origin, "job": job, **tags})
         run_id = client.create_run(experiment, run_name=job, tags=all_tags).info.run_id
     else:
         client.update_run(run_id, status="RUNNING")
-    write_json(folder / RUN_FILE, {"uri": uri, "run_id": run_id})
-    log.info("MLflow run %s in %s", run_id, uri)
+    write_json(folder / RUN_FILE, {"uri": masked(uri), "run_id": run_id})
+    log.info("MLflow run %s in %s", run_id, masked(uri))
     return Tracked(client, uri, run_id, origin)
 
 
@@ -213,7 +215,7 @@ def _known_run(client: "MlflowClient", uri: str, folder: Path) -> str | None:
     try:
         run = client.get_run(known["run_id"])
     except MlflowException:
-        if known["uri"] == uri:
+        if masked(known["uri"]) == masked(uri):
             log.warning("%s: its MLflow run %s is gone; beginning another one", path, known["run_id"])
         return None
     if run.info.lifecycle_stage == "deleted":

@@ -17,6 +17,7 @@ from urllib.parse import unquote, urlsplit
 from pipeline.base.errors import UserError, first_line
 from pipeline.base.findings import existing_parent, write_probe
 from pipeline.base.s3 import in_store
+from pipeline.base.secrets import MASK, masked
 from pipeline.settings.config import RunConfig
 from pipeline.tracking.moved import ARTIFACTS, bring_artifacts_home
 
@@ -41,8 +42,11 @@ log = logging.getLogger(__name__)
 
 
 def store_uri(config: RunConfig) -> str:
-    """Where runs are kept, as MLflow takes it."""
-    named = config.tracking.uri or os.environ.get(STORE_VARIABLE)
+    """Where runs are kept, as MLflow takes it: with its password, so nothing to be shown (`masked`).
+
+    Raises `UserError` where MLflow cannot keep runs there, or where the password is masked.
+    """
+    named = _with_password(config.tracking.uri) or os.environ.get(STORE_VARIABLE)
     if not named and in_store(config.run_root):
         raise UserError(
             f"run_root={config.run_root}: MLflow's own file cannot be kept there: set tracking.uri (or "
@@ -93,7 +97,7 @@ def store_problem(config: RunConfig) -> str | None:
     except UserError as error:
         return str(error)
     except OSError as error:
-        return f"tracking.uri={uri}: {first_line(error)}"
+        return masked(f"tracking.uri={uri}: {first_line(error)}")
     return None
 
 
@@ -105,7 +109,7 @@ def asking(config: RunConfig) -> Iterator[None]:
     try:
         yield
     except MlflowException as error:
-        text = f"tracking.uri={store_uri(config)}: {first_line(error)}"
+        text = masked(f"tracking.uri={store_uri(config)}: {first_line(error)}")
         if error.error_code in REFUSALS:
             way = (
                 "set MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD (or MLFLOW_TRACKING_TOKEN) to a "
@@ -115,7 +119,7 @@ def asking(config: RunConfig) -> Iterator[None]:
             way = "run mlflow db upgrade"
         else:
             way = "start that server, correct tracking.uri, or leave it empty for a file under the run root"
-        raise UserError(f"{text}; {way}") from error
+        raise UserError(f"{text}; {way}") from None  # it may name the address with its password
 
 
 def check_artifacts(config: RunConfig, location: str) -> None:
@@ -129,7 +133,8 @@ def check_artifacts(config: RunConfig, location: str) -> None:
         else:
             _write_there(store_uri(config), location)
     except Exception as error:  # whatever the library of some storage comes up with
-        raise UserError(f"{name} cannot be written to {location}: {first_line(error)}; {way}") from error
+        text = masked(f"{name} cannot be written to {location}: {first_line(error)}; {way}")
+        raise UserError(text) from None
 
 
 def _write_there(uri: str, location: str) -> None:
@@ -143,7 +148,23 @@ def _write_there(uri: str, location: str) -> None:
     try:
         artifacts.delete_artifacts(probe.name)
     except Exception as error:  # it may write, which is what was asked
-        log.info("%s/%s: was written to see whether it can be, and stays: %s", location, probe.name, error)
+        log.info(
+            "%s/%s: was written to see whether it can be, and stays: %s",
+            *(masked(location), probe.name, masked(str(error))),
+        )
+
+
+def _with_password(uri: str) -> str:
+    """An address that was masked where it was written, as the environment has it; others as they are."""
+    if MASK not in uri or masked(uri) != uri:
+        return uri
+    known = os.environ.get(STORE_VARIABLE, "")
+    if masked(known) != uri:
+        raise UserError(
+            f"tracking.uri={uri}: {MASK} stands where a password was, which is kept nowhere: give it again "
+            f"by tracking.uri=..., or in {STORE_VARIABLE}"
+        )
+    return known
 
 
 def _quieten() -> None:

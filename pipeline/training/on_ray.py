@@ -20,6 +20,7 @@ from pipeline.base.errors import UserError
 from pipeline.base.s3 import in_store, stored
 from pipeline.cluster.resources import cpus_needed, limit_threads, ray_storage, room_for, worker_resources
 from pipeline.cluster.start import start_ray
+from pipeline.settings.load import without_secrets
 from pipeline.training.checkpoint import write_checkpoint
 from pipeline.training.loop import NotFiniteError, Training
 from pipeline.training.stage import StageRun
@@ -80,7 +81,8 @@ def train_on_ray(run: StageRun, callbacks: Sequence[UserCallback] = ()) -> dict[
         room_for(options)
         trainer = TorchTrainer(
             _run_rank,
-            train_loop_config={"run": run},
+            # Workers open no store, and Ray shows what they are given.
+            train_loop_config={"run": run._replace(config=without_secrets(run.config))},
             torch_config=TorchConfig("nccl" if options.use_gpu else "gloo", timeout_s=PATIENCE_SECONDS),
             scaling_config=ScalingConfig(
                 num_workers=options.num_workers,

@@ -10,6 +10,7 @@ from hgg.groupings import GroupingName
 from hgg.weights import save_model
 from pipeline.base.files import atomic_path
 from pipeline.base.memory import peak_mib
+from pipeline.base.secrets import log_format
 from pipeline.evaluation.evaluate import evaluate_model
 from pipeline.evaluation.gallery import Gallery
 from pipeline.training.checkpoint import Checkpoints
@@ -123,7 +124,7 @@ class Outputs:
 def logging_to(path: Path) -> Iterator[None]:
     """Log lines of the pipeline also go to a file; in a Ray worker that is how the driver gets them."""
     handler = _Appending(path)
-    handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)-7s %(message)s", "%H:%M:%S"))
+    handler.setFormatter(log_format())
     logger = logging.getLogger("pipeline")
     logger.addHandler(handler)
     logger.setLevel(logging.INFO)

@@ -198,3 +198,30 @@ def test_a_model_needs_what_its_grouping_is_made_of() -> None:
     assert plain == [f"{name}=={importlib.metadata.version(name)}" for name in SERVED_NEEDS]
     geometric = importlib.metadata.version("torch-geometric")
     assert served_needs(GroupingConfig(interaction="gat")) == [*plain, f"torch-geometric=={geometric}"]
+
+
+@pytest.mark.filterwarnings("ignore:Query string argument")
+def test_a_store_is_known_again_without_its_password(
+    store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """SQLite takes no password, but options, which may be called anything."""
+    config = store.config.model_copy(
+        update={"tracking": TrackingConfig(uri=f"{store_uri(store.config)}?token=a")}
+    )
+    with track(config, "joint", tmp_path, {"about": "http://user:s3cret@h"}, resume=True) as first:
+        pass
+    known = json.loads((tmp_path / "mlflow.json").read_text())
+    assert known == {"uri": f"{store_uri(store.config)}?token=***", "run_id": first.run_id}
+    run = store.client.get_run(first.run_id)
+    assert run.data.params["tracking.uri"] == known["uri"]
+    assert run.data.tags["about"] == "http://user:***@h"
+    other = config.model_copy(update={"tracking": TrackingConfig(uri=f"{store_uri(store.config)}?token=b")})
+    with track(other, "joint", tmp_path, {}, resume=True) as second:
+        assert second.run_id == first.run_id
+
+    masked = config.model_copy(update={"tracking": TrackingConfig(uri=known["uri"])})
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    with pytest.raises(UserError, match=r"token=\*\*\*: \*\*\* stands where a password was"):
+        store_uri(masked)
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", config.tracking.uri)
+    assert store_uri(masked) == config.tracking.uri

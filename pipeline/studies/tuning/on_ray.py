@@ -174,7 +174,7 @@ def _resources(options: TrainConfig) -> Any:
 def _trainable(base: RunConfig, parent: str, origin: Origin) -> Callable[[dict[str, float]], None]:
     """The function that Tune runs in a process of its own for each trial."""
 
-    def trial(config: dict[str, float]) -> None:
+    def trial(config: dict[str, float], base: RunConfig) -> None:
         limit_threads(base.train)
         run_trial(
             point_config(base, config),
@@ -184,7 +184,8 @@ def _trainable(base: RunConfig, parent: str, origin: Origin) -> Callable[[dict[s
             origin=origin,
         )
 
-    return trial
+    # Tune writes the function into its files, and so what it holds; tracking.uri may have a password.
+    return tune.with_parameters(trial, base=base)
 
 
 def _train_one(config: RunConfig, parent: str, origin: Origin) -> None:
