@@ -3,8 +3,7 @@
 A keeper process holds `ray start --head` as its child and ends everything at a signal or when the time is up.
 Every process of the cluster inherits HGG_CLUSTER from it, by which they are found, with their children, as
 some of Ray's write a title over their environment: those of other clusters of the machine are never touched.
-Jobs are taken on loopback; Ray opens its other ports on the machine's address, and all of them ask for the
-token.
+All of its ports are on loopback alone; those that take work ask for the token, those of metrics do not.
 """
 
 import json
@@ -25,6 +24,7 @@ import psutil
 from pipeline.base.errors import UserError
 from pipeline.base.files import write_json, write_text
 from pipeline.base.provenance import REPOSITORY
+from pipeline.cluster.reach import LOOPBACK
 from pipeline.cluster.start import QUIET
 from pipeline.settings.paths import ROOT_VARIABLE
 
@@ -59,7 +59,7 @@ class LocalCluster(NamedTuple):
 
     def environment(self) -> dict[str, str]:
         """What a program needs to be let in."""
-        return {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN_PATH": self.token}
+        return {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN_PATH": self.token, LOOPBACK: "0"}
 
 
 def running_cluster(folder: Path) -> LocalCluster | None:
@@ -167,7 +167,7 @@ def _keeper_environment(marker: str, token: Path) -> dict[str, str]:
     """Quiet, protected by the token; jobs run by this `python`, their relative paths below this folder."""
     others = {name: value for name, value in os.environ.items() if not name.startswith("RAY_")}
     path = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", os.defpath)])
-    ray = {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN_PATH": str(token)}
+    ray = {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN_PATH": str(token), LOOPBACK: "0"}
     return others | QUIET | ray | {MARKER: marker, "PATH": path, ROOT_VARIABLE: str(Path.cwd())}
 
 

@@ -3,17 +3,16 @@
 import logging
 import os
 import secrets
-import socket
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 
-from pipeline.base.errors import UserError
+from pipeline.base.errors import UserError, first_line
 from pipeline.base.provenance import REPOSITORY
 from pipeline.base.secrets import masked, masked_command
+from pipeline.cluster.reach import ADVICE, check_reachable, is_on_loopback_alone, on_loopback
 
-CONNECT_SECONDS = 10
 TOKEN_FILE = Path(".ray") / "auth_token"  # where Ray keeps a user's token, under the home folder
 TOKEN_LOGGER = "ray._private.authentication.authentication_token_setup"
 QUIET = {
@@ -75,17 +74,18 @@ def _hide_passwords() -> None:
 
 
 def _start_local(cpus: int) -> None:
-    """A cluster of this machine, whose ports answer to this job's token alone."""
+    """A cluster of this machine, whose ports are on loopback alone, most of them for this job's token."""
     import ray
 
     _bring_a_token()
     _let_workers_import_this()
-    ray.init(
-        address="local",
-        num_cpus=cpus if cpus > (os.cpu_count() or 1) else None,
-        log_to_driver=False,
-        logging_level=logging.WARNING,
-    )
+    with on_loopback():
+        ray.init(
+            address="local",
+            num_cpus=cpus if cpus > (os.cpu_count() or 1) else None,
+            log_to_driver=False,
+            logging_level=logging.WARNING,
+        )
 
 
 def _bring_a_token() -> None:
@@ -110,19 +110,13 @@ def _let_workers_import_this() -> None:
 
 
 def _connect(address: str) -> None:
-    """Connect to the cluster at `address`, in seconds or not at all: Ray itself tries for two minutes."""
+    """Connect to the cluster at `address`, in seconds or not at all."""
     import ray
 
-    advice = "start the cluster, correct RAY_ADDRESS, or unset it to use a local one"
-    host, _, port = address.rpartition(":")
+    check_reachable(address)
+    alone = is_on_loopback_alone(address)
     try:
-        if "://" not in address and port.isdigit():
-            socket.create_connection((host, int(port)), timeout=CONNECT_SECONDS).close()
-        ray.init(address=address, log_to_driver=False, logging_level=logging.WARNING)
-    except ray.exceptions.AuthenticationError as error:
-        raise UserError(
-            f"RAY_ADDRESS={address}: the cluster refuses this job's token; give RAY_AUTH_MODE and "
-            "RAY_AUTH_TOKEN (or RAY_AUTH_TOKEN_PATH) the values that the cluster was started with"
-        ) from error
-    except (OSError, RuntimeError) as error:
-        raise UserError(f"RAY_ADDRESS={address}: no cluster answers there; {advice}") from error
+        with on_loopback() if alone else nullcontext():
+            ray.init(address=address, log_to_driver=False, logging_level=logging.WARNING)
+    except (ray.exceptions.AuthenticationError, OSError, RuntimeError) as error:
+        raise UserError(f"RAY_ADDRESS={address}: {first_line(error)}; {ADVICE}") from error

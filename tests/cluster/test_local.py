@@ -6,6 +6,8 @@ import signal
 import subprocess
 import sys
 import time
+import urllib.error
+import urllib.request
 import zipfile
 from pathlib import Path
 from typing import Any
@@ -27,7 +29,12 @@ def _command(folder: Path, *arguments: str) -> list[str]:
 
 
 def _run(repository: Path, folder: Path, *arguments: str) -> "subprocess.CompletedProcess[str]":
-    shell = os.environ | {"RAY_AUTH_TOKEN": "of-another-cluster"}  # as Ray programs may leave it
+    # As Ray programs may leave it: of other clusters.
+    shell = os.environ | {
+        "RAY_AUTH_TOKEN": "of-another-cluster",
+        "RAY_ADDRESS": "127.0.0.1:9",
+        "RAY_API_SERVER_ADDRESS": "http://127.0.0.1:9",
+    }
     return subprocess.run(
         _command(folder, *arguments),
         cwd=repository,
@@ -78,6 +85,91 @@ def test_a_cluster_takes_jobs_and_leaves_no_process(tmp_path: Path, repository: 
     assert processes_of(cluster.marker) == []
     assert not Path(cluster.temp).exists()
     assert _last(_run(repository, folder, "stop")) == {"processes_ended": 0}
+
+
+# Who listens in a local cluster, by the end of the process's title or name, and how each port is kept.
+LISTENERS = {
+    "gcs_server": "RAY_ADDRESS, which asks for the token",
+    "ray.util.client.server": "ray://, which asks for the token",
+    "dashboard.py": "the dashboard, which asks for the token, and its metrics",
+    "monitor.py": "metrics",
+    "raylet": "tasks and objects, which ask for the token",
+    "DashboardAgent": "the agent, which asks for the token, and its metrics",
+    "RuntimeEnvAgent": "asks for the token",
+}
+
+
+@pytest.mark.slow
+def test_every_port_of_a_cluster_is_on_loopback_and_takes_no_work_without_the_token(
+    tmp_path: Path, repository: Path
+) -> None:
+    folder = tmp_path / "cluster"
+    started = _last(_run(repository, folder, "start", "--minutes", "5", "--cpus", "1"))
+    try:
+        cluster = running_cluster(folder)
+        assert cluster is not None
+        listening = _listening(cluster.marker)
+        until = time.monotonic() + PATIENCE
+        while "DashboardAgent" not in {name for name, _ in listening} and time.monotonic() < until:
+            time.sleep(0.5)
+            listening = _listening(cluster.marker)
+        assert {name for name, _ in listening} <= LISTENERS.keys()
+        assert {host for _, host in listening} <= {"127.0.0.1", "::1"}, listening
+        assert _asked(started, {}) == (True, "1")
+        others = {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN_PATH": "", "RAY_AUTH_TOKEN": "ab" * 32}
+        assert _asked(started, others) == (False, "the cluster refuses this job's token")
+        nobody = {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN_PATH": "", "HOME": str(tmp_path)}
+        assert _asked(started, nobody) == (False, "RAY_AUTH_MODE=token, but there is no token")
+        lost = {"RAY_AUTH_TOKEN_PATH": str(tmp_path / "none")}
+        assert _asked(started, lost)[1].startswith("RAY_AUTH_MODE=token, but RAY_AUTH_TOKEN_PATH is set")
+        off = {"RAY_AUTH_MODE": "disabled"}
+        assert _asked(started, off)[1].startswith("the cluster refuses a job without a token")
+        for path, code in (("/api/jobs/", 401), ("/api/version", 401)):
+            with pytest.raises(urllib.error.HTTPError) as refused:
+                urllib.request.urlopen(cluster.address + path, timeout=30)
+            assert refused.value.code == code
+            refused.value.close()
+    finally:
+        _last(_run(repository, folder, "stop"))
+
+
+ASK = """
+from pipeline.base.errors import UserError
+from pipeline.cluster.start import start_ray
+
+try:
+    with start_ray():
+        import ray
+        print(ray.get(ray.remote(lambda: 1).remote()))
+except UserError as error:
+    print(error)
+"""
+
+
+def _asked(started: dict[str, Any], environment: dict[str, str]) -> tuple[bool, str]:
+    """Whether a program is let in, as RAY_ADDRESS and the environment say, and what it says."""
+    known = {name: str(value) for name, value in started.items() if name.startswith("RAY_")}
+    variables = os.environ | known | {"PYTHONWARNINGS": "ignore"} | environment
+    kept = {name: value for name, value in variables.items() if value}
+    done = subprocess.run(
+        [sys.executable, "-c", ASK], capture_output=True, text=True, timeout=PATIENCE, env=kept
+    )
+    assert done.returncode == 0, done.stderr
+    said = done.stdout.splitlines()[-1]
+    address = f"RAY_ADDRESS={started['RAY_ADDRESS']}: "
+    return not said.startswith(address), said.removeprefix(address).partition(": ")[0]
+
+
+def _listening(marker: str) -> set[tuple[str, str]]:
+    """Who listens, by the names of LISTENERS where it has one, and at which address."""
+    found = set()
+    for process in processes_of(marker):
+        title = " ".join(process.cmdline()[:6])
+        name = next((known for known in LISTENERS if known in title), title)
+        for connection in process.net_connections(kind="inet"):
+            if connection.status == psutil.CONN_LISTEN:
+                found.add((name, connection.laddr.ip.removeprefix("::ffff:")))
+    return found
 
 
 @pytest.mark.slow

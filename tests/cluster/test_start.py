@@ -2,7 +2,12 @@
 
 import logging
 import os
+import socket
+import subprocess
+import sys
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -11,9 +16,11 @@ from ray._private.services import find_gcs_addresses
 
 from pipeline.base.errors import UserError
 from pipeline.cluster import start
+from pipeline.cluster.check import check_cluster
 from pipeline.cluster.resources import room_for, task_options
 from pipeline.cluster.start import start_ray
-from pipeline.settings.config import TrainConfig
+from pipeline.cluster.submit import submit_job
+from pipeline.settings.config import RunConfig, TrainConfig
 
 TOKENS = ("RAY_AUTH_TOKEN", "RAY_AUTH_TOKEN_PATH")
 
@@ -37,6 +44,66 @@ def test_an_address_where_nothing_answers_is_named_at_once(
     with pytest.raises(UserError, match=f"RAY_ADDRESS={address}: no cluster answers there"), start_ray():
         pass
     assert time.monotonic() - begun < 30
+
+
+@contextmanager
+def _silent_server() -> Iterator[str]:
+    """Takes connections and says nothing; gives its address."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        yield f"127.0.0.1:{server.getsockname()[1]}"  # the backlog takes them
+
+
+@pytest.mark.parametrize("scheme", ["", "ray://"])
+def test_an_address_that_stays_silent_is_named_in_seconds(
+    scheme: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with _silent_server() as server:
+        monkeypatch.setenv("RAY_ADDRESS", f"{scheme}{server}")
+        begun = time.monotonic()
+        with pytest.raises(UserError, match="takes connections, but no cluster answers there"), start_ray():
+            pass
+        assert time.monotonic() - begun < 30
+        (finding,) = check_cluster(RunConfig())
+        assert finding.level == "fail"
+        assert "no cluster answers there within 10 seconds" in finding.text
+
+
+@pytest.mark.parametrize("address", ["http://127.0.0.1:8265", "here", "a:b:c", "127.0.0.1:70000", "ray://a"])
+def test_an_address_of_another_form_is_named(address: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("RAY_ADDRESS", address)
+    with pytest.raises(UserError, match=f"RAY_ADDRESS={address}: write host:port, ray://"), start_ray():
+        pass
+
+
+@pytest.mark.slow
+def test_a_cluster_of_a_job_listens_on_loopback_alone(repository: Path) -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", LISTEN], capture_output=True, text=True, timeout=240, cwd=repository
+    )
+    assert done.returncode == 0, done.stderr
+    hosts = set(done.stdout.split())
+    assert hosts <= {"127.0.0.1", "::1"}, done.stdout
+    assert hosts
+
+
+LISTEN = """
+import time
+import psutil
+from pipeline.cluster.start import start_ray
+
+with start_ray():
+    time.sleep(10)  # until the last of Ray's processes listens
+    for process in psutil.Process().children(recursive=True):
+        for connection in process.net_connections(kind="inet"):
+            if connection.status == psutil.CONN_LISTEN:
+                print(connection.laddr.ip.removeprefix("::ffff:"))
+"""
+
+
+def test_a_password_in_a_command_is_not_sent_to_ray() -> None:
+    with pytest.raises(UserError, match=r"http://u:\*\*\*@h: Ray shows everybody a job's command") as caught:
+        submit_job(None, "pretrain", ["tracking.uri=http://u:s3cret@h"], Path.cwd())  # pyrefly: ignore
+    assert "s3cret" not in str(caught.value)
 
 
 def test_a_token_is_brought_in_the_environment_and_not_written(

@@ -69,11 +69,7 @@ def test_nothing_that_jobs_leave_or_print_holds_the_password(
         ("train_joint", "tracking.uri='${oc.env:STORE}'"),
         ("evaluate", named),
         ("register", named),
-        ("export", named, "--out", str(tmp_path / "hgg.pt")),
         ("tune", named),
-        ("doctor", named),
-        ("predict", named, "--model", "models:/hgg@champion"),
-        ("pretrain", named, "--print-config"),
     ):
         monkeypatch.setenv("STORE", _with_password(server))
         done = job.call(name, *arguments)
@@ -117,6 +113,13 @@ def test_unknown_settings_and_arguments_are_named_without_their_passwords(
         assert done.returncode == 2
         assert SECRET not in done.stdout + done.stderr
         assert MASKED in done.stderr
+
+
+def test_a_printed_configuration_holds_no_password(tmp_path: Path, repository: Path) -> None:
+    uri = f"tracking.uri=http://user:{SECRET}@h"
+    done = Job(repository, tmp_path, SETTINGS).call("pretrain", "--print-config", uri)
+    assert f"  uri: http://{MASKED}h\n" in done.stdout
+    assert SECRET not in done.stdout
 
 
 def test_names_of_runs_do_not_depend_on_the_password() -> None:
