@@ -11,6 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from pydantic.fields import FieldInfo
 
 MARK = "mark"  # where pydantic keeps it
+MOST_INTEGER = 2**63 - 1  # what 64 bits hold, as torch and Parquet take numbers
 
 
 class Decides(Flag):
@@ -48,9 +49,9 @@ class Mark(NamedTuple):
 
 
 class Settings(BaseModel):
-    """A frozen group of settings; unknown keys are errors."""
+    """A frozen group of settings; unknown keys are errors, and so are numbers that are not finite."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
+    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True, allow_inf_nan=False)
 
 
 def setting(default: Any, decides: Decides, *, since: str = "", before: Any = None, **limits: Any) -> Any:

@@ -76,6 +76,12 @@ def _exit_with(run: Callable[..., int], *arguments: Any) -> NoReturn:
         if isinstance(error, UserError):
             print(masked(f"error: {getattr(error, 'cause', error)}"), file=sys.stderr)
             sys.exit(BAD_INPUT)
+        if isinstance(error, OSError) and error.errno == errno.ENAMETOOLONG:
+            text = (
+                f"{error.filename}: longer than the disk takes: choose a shorter run_root, trial or data.root"
+            )
+            print(masked(f"error: {text}"), file=sys.stderr)
+            sys.exit(BAD_INPUT)
         outside = _outside(error)
         if outside is not None:
             print(masked(f"error: {outside}"), file=sys.stderr)

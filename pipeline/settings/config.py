@@ -19,7 +19,7 @@ from hgg.config import (
     ModelConfig,
     NetworkConfig,
 )
-from hgg.settings import GROUPING, NOTHING, WEIGHTS, Decides, Settings, setting
+from hgg.settings import GROUPING, MOST_INTEGER, NOTHING, WEIGHTS, Decides, Settings, setting
 from hgg.skeleton import Skeleton, SkeletonName, skeleton_named
 from pipeline.settings.data import DataConfig, SyntheticConfig
 from pipeline.settings.formats import FORMATS
@@ -72,7 +72,7 @@ class TrainConfig(Settings):
     """How often Ray restarts the workers before the run fails."""
     pretrained: Path | None = setting(None, NOTHING)
     """Model that joint training starts from; by default the best one of pretrain in the run root."""
-    seed: int = setting(0, WEIGHTS, ge=0)
+    seed: int = setting(0, WEIGHTS, ge=0, le=MOST_INTEGER)
     """Seed of weights, order, flips, colours and dropout."""
     held_out: float = setting(0.0, WEIGHTS, since="2026-11-26", before=0.0, ge=0.0, lt=1.0)
     """Share of the training images, in whole shards, that is not trained on but validated on, in place of the
@@ -107,7 +107,7 @@ class EvaluateConfig(Settings):
     """Images that are timed one by one on one thread, step by step (Fig. 4b); 0 times none."""
     checkpoint: Path | None = setting(None, NOTHING)
     """Checkpoint file; by default the best one of train_joint in the run root."""
-    seed: int = setting(0, Decides.EVALUATION, ge=0)
+    seed: int = setting(0, Decides.EVALUATION, ge=0, le=MOST_INTEGER)
     """Seed of grouping.matching=graclus, which is random."""
 
 
@@ -129,7 +129,7 @@ class RunConfig(Settings):
 
     run_root: Path = setting(Path("runs/coco"), NOTHING)
     """Folder that everything is written under."""
-    trial: str = setting("", NOTHING, pattern=r"^([\w-]+(/[\w-]+)*)?$")
+    trial: str = setting("", NOTHING, pattern=r"^([\w-]+(/[\w-]+)*)?$", max_length=255)
     """Folder below the run root that joint training and evaluation write to, so that several of them share
     one run root's data and pretrained network; empty is the run root itself."""
     skeleton: SkeletonName = setting("coco", Decides.SAMPLES | GROUPING, since="2026-11-26", before="coco")

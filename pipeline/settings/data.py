@@ -5,7 +5,7 @@ from typing import Literal
 
 from pydantic import model_validator
 
-from hgg.settings import NOTHING, Decides, Settings, setting
+from hgg.settings import MOST_INTEGER, NOTHING, Decides, Settings, setting
 from pipeline.settings.formats import DataFormat
 
 
@@ -61,7 +61,7 @@ class DataConfig(Settings):
     """Corners of the polygons, or runs of the RLE, of an annotation that is used."""
     workers: int = setting(0, NOTHING, ge=0)
     """Ray Data tasks at a time; 0 is as many as the cluster has CPUs."""
-    seed: int = setting(0, Decides.SAMPLES)
+    seed: int = setting(0, Decides.SAMPLES, ge=0, le=MOST_INTEGER)
     """Seed of the augmented views."""
 
     @model_validator(mode="after")
@@ -78,7 +78,7 @@ class SyntheticConfig(Settings):
     """Pictures of the training split."""
     val_images: int = setting(150, Decides.PICTURES, ge=1)
     """Pictures of the validation split."""
-    seed: int = setting(0, Decides.PICTURES, ge=0)
+    seed: int = setting(0, Decides.PICTURES, ge=0, le=MOST_INTEGER)
     """Seed; a picture depends on it, the split's name and its number alone."""
     size_min: int = setting(256, Decides.PICTURES, ge=128)
     """Longer side of the smallest picture in pixels; the shorter is three quarters of it."""

@@ -1,7 +1,7 @@
 """From YAML files and `key.sub=value` overrides to one checked `RunConfig`, and back to text.
 
-OmegaConf reads and merges; it takes `1e-5` as a number, which plain YAML 1.1 takes as text. All mistakes
-are reported at once, before anything starts.
+`pipeline.settings.sources` reads, `pipeline.settings.mistakes` checks. All mistakes are reported at once,
+before anything starts.
 """
 
 import textwrap
@@ -9,9 +9,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
-import yaml
 from omegaconf import OmegaConf
-from omegaconf.errors import OmegaConfBaseException
 
 from hgg.settings import Settings
 from pipeline.base.errors import UserError
@@ -20,6 +18,7 @@ from pipeline.settings.config import RunConfig
 from pipeline.settings.keys import flat
 from pipeline.settings.mistakes import Mistake, check
 from pipeline.settings.paths import absolute
+from pipeline.settings.sources import in_one_line, read_overrides, read_yaml, shortened, with_text_keys
 
 COMMAND_LINE = "command line"
 
@@ -31,11 +30,11 @@ def load_config(files: Sequence[Path], overrides: Sequence[str] = ()) -> RunConf
 
     Raises `UserError`: its text is one line for one mistake, else a line each under one that counts them.
     """
-    sources = {str(path): _read_yaml(path) for path in files} | {COMMAND_LINE: _read_overrides(overrides)}
+    sources = {str(path): read_yaml(path) for path in files} | {COMMAND_LINE: read_overrides(overrides)}
     config, mistakes = check(_merge(sources))
     if config is not None and not mistakes:
         return absolute(config)
-    lines = [_located(mistake, sources) for mistake in mistakes]
+    lines = [shortened(_located(mistake, sources)) for mistake in mistakes]
     if len(lines) > 1:
         lines = [f"{len(lines)} mistakes in the configuration:"] + [f"  {line}" for line in lines]
     raise UserError("\n".join(lines))
@@ -68,56 +67,9 @@ def changed(config: RunConfig) -> dict[str, Any]:
     return {key: value for key, value in values.items() if defaults[key] != value}
 
 
-def _read_yaml(path: Path) -> dict[str, Any]:
-    try:
-        values = OmegaConf.to_container(OmegaConf.load(path))
-    except FileNotFoundError:
-        raise UserError(f"{path}: no such file (--config takes a YAML file, as those in conf/)") from None
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise UserError(f"{path}: not YAML: {_yaml_problem(error)}") from None
-    except OSError as error:
-        # OmegaConf answers a file that holds one number with an OSError of its own, which has no strerror.
-        raise UserError(
-            f"{path}: {error.strerror or 'not a mapping: write settings as key: value'}"
-        ) from None
-    if not isinstance(values, dict):
-        raise UserError(f"{path}: not a mapping: write settings as key: value")
-    dotted = next((str(key) for key in values if "." in str(key)), None)
-    if dotted is not None:
-        raise UserError(f"{path}: {dotted}: files nest groups: write {dotted.replace('.', ': {', 1)}: ...}}")
-    return _with_text_keys(values)
-
-
-def _read_overrides(overrides: Sequence[str]) -> dict[str, Any]:
-    wrong = [text for text in overrides if "=" not in text or text.startswith("=")]
-    if wrong:
-        raise UserError(f"{', '.join(wrong)}: write settings as key.sub=value, as in data.views=2")
-    for text in overrides:
-        try:
-            OmegaConf.from_dotlist([text])
-        except yaml.YAMLError as error:
-            raise UserError(f"{text}: not a YAML value: {_yaml_problem(error)}") from None
-    return _with_text_keys(OmegaConf.to_container(OmegaConf.from_dotlist(list(overrides))))
-
-
 def _merge(sources: Mapping[str, dict[str, Any]]) -> dict[str, Any]:
-    try:
-        return _with_text_keys(OmegaConf.to_container(OmegaConf.merge(*sources.values()), resolve=True))
-    except OmegaConfBaseException as error:
-        raise UserError(f"{error.full_key}: {str(error).splitlines()[0]}") from None
-
-
-def _with_text_keys(values: Any) -> dict[str, Any]:
-    """YAML also knows keys that are numbers or truth values; as settings they are only unknown names."""
-    assert isinstance(values, dict)
-    return {str(k): _with_text_keys(v) if isinstance(v, dict) else v for k, v in values.items()}
-
-
-def _yaml_problem(error: Exception) -> str:
-    """One line: what is wrong and, where YAML tells it, in which line."""
-    mark = getattr(error, "problem_mark", None)
-    what = getattr(error, "problem", None) or str(error).splitlines()[0]
-    return what if mark is None else f"line {mark.line + 1}: {what}"
+    with in_one_line(""):
+        return with_text_keys(OmegaConf.to_container(OmegaConf.merge(*sources.values()), resolve=True))
 
 
 def _located(mistake: Mistake, sources: Mapping[str, dict[str, Any]]) -> str:

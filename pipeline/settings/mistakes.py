@@ -9,10 +9,11 @@ from typing import Any, NamedTuple
 from pydantic import ValidationError
 from pydantic.fields import FieldInfo
 
-from hgg.settings import Settings, group_of
+from hgg.settings import MOST_INTEGER, Settings, group_of
 from pipeline.base.s3 import SCHEME
 from pipeline.settings.config import RunConfig
 from pipeline.settings.keys import flat
+from pipeline.settings.paths import path_problem
 
 LEAST_LIKENESS = 0.6  # of two dotted keys, below which a suggestion would only confuse
 
@@ -28,7 +29,8 @@ def check(values: Mapping[str, Any]) -> tuple[RunConfig | None, list[Mistake]]:
     """The configuration that nested `values` make, None where they make none, and every mistake in them."""
     known, mistakes = _sort_out(values, RunConfig)
     config, more = _validate(known)
-    return config, mistakes + more
+    named = {mistake.key for mistake in mistakes}
+    return config, mistakes + [mistake for mistake in more if mistake.key not in named]
 
 
 def _sort_out(
@@ -63,9 +65,14 @@ def _misfit(field: FieldInfo, value: Any) -> str:
     truths = [each for each in (value if isinstance(value, list) else [value]) if isinstance(each, bool)]
     if truths and field.annotation in (int, float, tuple[float, ...], tuple[float, float]):
         return "must be a number, not true or false"
+    numbers = [each for each in (value if isinstance(value, list) else [value]) if isinstance(each, int)]
+    if any(abs(each) > MOST_INTEGER for each in numbers):
+        return f"must be between -{MOST_INTEGER} and {MOST_INTEGER}"
     uri = isinstance(value, str) and "://" in value and not value.startswith(SCHEME)
     if uri and field.annotation in (Path, Path | None):
         return f"must be a path or {SCHEME}bucket/folder"
+    if isinstance(value, str) and field.annotation in (Path, Path | None):
+        return path_problem(value)
     return ""
 
 

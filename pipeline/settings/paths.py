@@ -11,6 +11,9 @@ ROOT_VARIABLE = "HGG_ROOT"
 REGISTERED = "models:/"  # how a registered model is named, where a file could be
 SUBMITTED = "RAY_JOB_CONFIG_JSON_ENV_VAR"  # what Ray sets for the script of `ray job submit`
 
+LONGEST_NAME, LONGEST_PATH = 255, 4095  # bytes that Linux takes
+ROOM = 512  # bytes of a path for what is written below it
+
 SomeSettings = TypeVar("SomeSettings", bound=Settings)
 
 
@@ -24,6 +27,24 @@ def absolute(config: SomeSettings) -> SomeSettings:
         elif isinstance(value, Settings):
             updates[name] = absolute(value)
     return config.model_copy(update=updates)
+
+
+def path_problem(text: str) -> str:
+    """What is wrong with the text of a path, whatever is there; nothing where nothing is."""
+    if "\0" in text or any("\ud800" <= letter <= "\udfff" for letter in text):
+        return "holds what no path can hold"
+    if text.startswith("~"):
+        try:
+            Path(text).expanduser()
+        except RuntimeError:
+            return "that user has no home folder here"
+    path = root_folder() / text
+    longest, whole = max(len(os.fsencode(part)) for part in (*path.parts, "")), len(os.fsencode(path))
+    if longest > LONGEST_NAME:
+        return f"a name in it has {longest} bytes; {LONGEST_NAME} is the most that a disk takes"
+    if whole > LONGEST_PATH - ROOM:
+        return f"has {whole} bytes; {LONGEST_PATH - ROOM} is the most that leaves room for files below"
+    return ""
 
 
 def _absolute_path(path: Path) -> Path:

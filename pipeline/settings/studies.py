@@ -53,7 +53,7 @@ class TuneConfig(Settings):
     """ASHA: one trial in so many goes on after joint.validate_every steps, and after so many times more."""
     seeds: int = setting(3, Decides.SEARCH, ge=0)
     """Trainings, with seeds that no trial had, of the best values and of the paper's weights; 0 is none."""
-    seed: int = setting(0, Decides.SEARCH, ge=0)
+    seed: int = setting(0, Decides.SEARCH, ge=0, le=2**32 - 1)  # as Optuna takes them
     """Seed of the search."""
     push: Range = setting((1e-4, 1.0), Decides.SEARCH)
     """loss.push, as all others but the cut on a logarithmic scale."""
