@@ -12,6 +12,7 @@ from typing import Any
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
+from pipeline.base.errors import Terminated
 from pipeline.commands.job import run_job
 from pipeline.settings.config import RunConfig
 
@@ -45,9 +46,14 @@ def _run(stage: str, settings: list[str]) -> None:
     """One job in a process of its own; its last line goes to stderr, so that stdout ends with the demo's."""
     log.info("demo: %s", stage)
     begun = time.monotonic()
-    code = subprocess.run(
-        [sys.executable, str(ROOT / "jobs" / f"{stage}.py"), *settings], stdout=sys.stderr
-    ).returncode
+    command = [sys.executable, str(ROOT / "jobs" / f"{stage}.py"), *settings]
+    with subprocess.Popen(command, stdout=sys.stderr) as process:
+        try:
+            code = process.wait()
+        except Terminated:
+            process.terminate()
+            process.wait()
+            raise
     if code:
         log.error("demo: %s failed with exit code %d", stage, code)
         raise SystemExit(code if code > 0 else 128 - code)

@@ -3,7 +3,9 @@
 import logging
 import os
 import secrets
+import signal
 import sys
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
@@ -52,15 +54,25 @@ def start_ray(cpus: int = 0) -> Iterator[None]:
         return
     _hide_passwords()
     address = os.environ.get("RAY_ADDRESS")
-    if address:
-        _connect(address)
-    else:
-        _start_local(cpus)
+    with _same_end_at_sigterm():
+        if address:
+            _connect(address)
+        else:
+            _start_local(cpus)
     logging.getLogger("ray.data").setLevel(logging.WARNING)
     try:
         yield
     finally:
         ray.shutdown()
+
+
+@contextmanager
+def _same_end_at_sigterm() -> Iterator[None]:
+    """Leave SIGTERM to the job, if it heeds it: Ray's own answer skips what the job has to clean up."""
+    before = signal.getsignal(signal.SIGTERM)
+    yield
+    if callable(before) and threading.current_thread() is threading.main_thread():
+        signal.signal(signal.SIGTERM, before)
 
 
 def _hide_passwords() -> None:

@@ -1,24 +1,28 @@
 """What every command of `jobs/` shares: arguments, log lines, exit codes and the last line on stdout.
 
-Exit codes: 0 done, 1 failed, 2 bad input, 130 stopped by Ctrl-C.
+Exit codes: 0 done, 1 failed, 2 bad input, 130 stopped by Ctrl-C, 143 by SIGTERM (`kill`, `ray job stop`, a
+scheduler).
 """
 
 import argparse
 import errno
 import json
 import logging
+import os
 import re
+import signal
 import sys
+import threading
 import traceback
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NoReturn
 
-from pipeline.base.errors import UserError, first_line
+from pipeline.base.errors import Terminated, UserError, first_line
 from pipeline.base.secrets import log_format, masked, masked_values
 from pipeline.settings.config import RunConfig
 
-DONE, FAILED, BAD_INPUT, STOPPED = 0, 1, 2, 130
+DONE, FAILED, BAD_INPUT, STOPPED, TERMINATED = 0, 1, 2, 130, 128 + signal.SIGTERM
 FULL_DISK = re.compile(rf"\[Errno {errno.ENOSPC}\][^:\n]*(: '(?P<path>[^'\n]*)')?")
 
 Main = Callable[[RunConfig, argparse.Namespace], dict[str, Any]]
@@ -66,9 +70,13 @@ def run_command(
 def _exit_with(run: Callable[..., int], *arguments: Any) -> NoReturn:
     """End the process with what `run` returns, or with what it raises made a line and an exit code."""
     _set_up_logging()
+    terminated = _heed_sigterm()
     try:
         sys.exit(run(*arguments))
     except KeyboardInterrupt:
+        if terminated.is_set():  # what is raised may be another one: Ray raises its own
+            print("stopped by SIGTERM; the same command goes on", file=sys.stderr)
+            sys.exit(TERMINATED)
         print("stopped", file=sys.stderr)
         sys.exit(STOPPED)
     except Exception as error:
@@ -88,6 +96,26 @@ def _exit_with(run: Callable[..., int], *arguments: Any) -> NoReturn:
         else:
             print(masked(traceback.format_exc()), end="", file=sys.stderr)
         sys.exit(FAILED)
+
+
+def _heed_sigterm() -> threading.Event:
+    """Have SIGTERM end this process as Ctrl-C does, cleaning up; the next one is ignored meanwhile.
+
+    Returns what is set when it came.
+    """
+    job, terminated = os.getpid(), threading.Event()
+
+    def terminate(number: int, _frame: Any) -> None:
+        if os.getpid() != job:  # a process that was forked from it
+            signal.signal(number, signal.SIG_DFL)
+            os.kill(os.getpid(), number)
+            return
+        signal.signal(number, signal.SIG_IGN)
+        terminated.set()
+        raise Terminated
+
+    signal.signal(signal.SIGTERM, terminate)
+    return terminated
 
 
 def _outside(error: BaseException | None) -> str | None:

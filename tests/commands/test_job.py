@@ -29,6 +29,8 @@ def main(config, arguments):
             raise ValueError("shapes (3,) and (4,) differ")
         case "nan":
             return {{"ap": float("nan")}}
+        case "long":
+            open("n" * 300)
         case "wait":
             print("waiting", flush=True)
             time.sleep(60)
@@ -131,6 +133,35 @@ def test_interrupt_is_130_without_a_traceback(job: Path) -> None:
     assert process.returncode == 130
     assert error.endswith("stopped\n")
     assert "Traceback" not in error
+
+
+def test_sigterm_is_143_with_one_line(job: Path) -> None:
+    process = subprocess.Popen(
+        [sys.executable, str(job), "--source", "wait"],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    try:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "waiting\n"
+        process.terminate()
+        _, error = process.communicate(timeout=30)
+    finally:
+        process.kill()
+        process.communicate()
+    assert process.returncode == 143
+    assert error.splitlines()[1:] == ["stopped by SIGTERM; the same command goes on"]
+
+
+def test_a_name_that_no_disk_takes_is_2_with_one_line(job: Path) -> None:
+    done = _run(job, "--source", "long")
+    assert done.returncode == 2
+    assert done.stderr.splitlines()[-1].startswith("error: nnnn")
+    assert done.stderr.endswith(
+        ": longer than the disk takes: choose a shorter run_root, trial or data.root\n"
+    )
+    assert "Traceback" not in done.stderr
 
 
 def test_a_user_s_mistake_found_in_a_ray_task_is_2_with_one_line(job: Path) -> None:
