@@ -3,6 +3,9 @@
 Defaults are the paper's, or associative embedding's (AE, the paper's baseline) where
 the paper refers to it. The text under each setting is what `--print-config` shows; its mark says what it
 decides (`hgg.settings`).
+
+Whatever says how large something is has an upper bound, far above what is in use: these settings also come
+with model files, and what a file says of itself must not take a machine's memory.
 """
 
 from math import isfinite
@@ -14,25 +17,28 @@ from hgg.settings import GROUPING, MODEL, WEIGHTS, Decides, Settings, setting
 from hgg.skeleton import GraphName, Skeleton, SkeletonName, skeleton_named
 
 NUM_STRIDE = 4  # input pixels per output cell: the stem halves twice (AE, section 3.1)
+LARGEST_SCALE = 8.0  # of the sizes at which a photograph is shown
 
 
 class NetworkConfig(Settings):
     """The keypoint proposal network, a stacked hourglass (section 3.3)."""
 
-    input_size: int = setting(512, Decides.SAMPLES | MODEL, ge=32)
-    """Side of the square network input in pixels (implementation details: 512)."""
-    stacks: int = setting(4, MODEL, ge=1)
-    """Hourglasses in a row, each with a loss of its own (implementation details: 4)."""
-    channels: int = setting(256, MODEL, ge=8, multiple_of=8)
-    """Feature channels at the output resolution (AE: 256); a multiple of 8."""
-    increase: int = setting(128, MODEL, ge=0)
-    """Channels added at every level down (AE: 128)."""
-    depth: int = setting(4, MODEL, ge=1)
-    """Levels of each hourglass (AE: 4)."""
+    input_size: int = setting(512, Decides.SAMPLES | MODEL, ge=32, le=2048)
+    """Side of the square network input in pixels (implementation details: 512).
+    At most 2048."""
+    stacks: int = setting(4, MODEL, ge=1, le=16)
+    """Hourglasses in a row, each with a loss of its own (implementation details: 4); at most 16."""
+    channels: int = setting(256, MODEL, ge=8, le=1024, multiple_of=8)
+    """Feature channels at the output resolution (AE: 256); a multiple of 8, at most 1024."""
+    increase: int = setting(128, MODEL, ge=0, le=1024)
+    """Channels added at every level down (AE: 128); at most 1024."""
+    depth: int = setting(4, MODEL, ge=1, le=8)
+    """Levels of each hourglass (AE: 4); at most 8."""
     norm: Literal["batch", "group", "none"] = setting("batch", MODEL)
     """Normalisation after each convolution; none is AE's released network."""
-    visual_dim: int = setting(64, MODEL, ge=0)
-    """Channels of the relational feature map; 0 leaves the tag alone (section 3.1 read literally)."""
+    visual_dim: int = setting(64, MODEL, ge=0, le=1024)
+    """Channels of the relational feature map; 0 leaves the tag alone (section 3.1 read literally); at most
+    1024."""
 
     @property
     def output_size(self) -> int:
@@ -66,14 +72,14 @@ class NetworkConfig(Settings):
 class CandidateConfig(Settings):
     """From heatmaps to keypoint candidates (AE's decoding)."""
 
-    window: int = setting(5, GROUPING, ge=1)
-    """Side in cells of the max-pool window of non-maximum suppression; odd."""
+    window: int = setting(5, GROUPING, ge=1, le=63)
+    """Side in cells of the max-pool window of non-maximum suppression; odd, at most 63."""
     threshold: float = setting(0.1, GROUPING, ge=0.0, lt=1.0)
     """Heatmap value that a candidate must exceed (AE: 0.1)."""
-    per_type: int = setting(30, GROUPING, ge=1)
-    """Candidates kept per joint type, the highest first (AE: 30)."""
-    max_total: int = setting(256, GROUPING, ge=1)
-    """Candidates kept per image in training, the highest first."""
+    per_type: int = setting(30, GROUPING, ge=1, le=150)
+    """Candidates kept per joint type, the highest first (AE: 30); at most 150."""
+    max_total: int = setting(256, GROUPING, ge=1, le=4096)
+    """Candidates kept per image in training, the highest first; at most 4096."""
     subcell: Literal["gaussian", "quarter"] = setting("gaussian", GROUPING)
     """Position inside a cell: a parabola through three log values, or AE's quarter cell."""
 
@@ -87,12 +93,12 @@ class CandidateConfig(Settings):
 class GroupingConfig(Settings):
     """Interaction network, discriminators and online hierarchical graph clustering (sections 3.1, 3.2)."""
 
-    hidden: int = setting(64, GROUPING, ge=8)
-    """Width of the interaction network and of the node embedding (section 3.2: 64)."""
+    hidden: int = setting(64, GROUPING, ge=8, le=1024)
+    """Width of the interaction network and of the node embedding (section 3.2: 64); at most 1024."""
     interaction: Literal["edgeconv", "fc", "gat"] = setting("edgeconv", GROUPING)
     """Layer of the interaction network: EdgeConv (Table 2 #9), per node (#7) or graph attention (#8)."""
-    layers: int = setting(3, GROUPING, ge=1)
-    """Layers of the interaction network (Fig. 3: 3)."""
+    layers: int = setting(3, GROUPING, ge=1, le=32)
+    """Layers of the interaction network (Fig. 3: 3); at most 32."""
     graph: GraphName = setting("full", GROUPING)
     """Joint types that an edge may join (Fig. 4a): full, extended, bypass, tree."""
     score_feature: bool = setting(False, GROUPING)
@@ -104,8 +110,8 @@ class GroupingConfig(Settings):
     embeddings (Table 2 #3)."""
     cut: float = setting(0.5, GROUPING, ge=0.0, le=1.0)
     """Edges whose proximity is below this are not merged."""
-    max_rounds: int = setting(10, GROUPING, ge=1)
-    """Rounds of Algorithm 1 at the most; it ends before when no edge is left."""
+    max_rounds: int = setting(10, GROUPING, ge=1, le=1000)
+    """Rounds of Algorithm 1 at the most, up to 1000; it ends before when no edge is left."""
     matching: Literal["dominant", "graclus"] = setting("dominant", GROUPING)
     """Locally dominant matching (deterministic), or torch-cluster's graclus (extra `graclus`)."""
     decoder: Literal["hgg", "associative"] = setting("hgg", GROUPING)
@@ -115,7 +121,7 @@ class GroupingConfig(Settings):
     """Whether the macro-node discriminator's probability multiplies the person's score."""
     fill_missing: bool = setting(True, GROUPING)
     """Whether a person's missing joints are filled from heatmap and tag, as AE does."""
-    tag_threshold: float = setting(1.0, GROUPING, gt=0.0)
+    tag_threshold: float = setting(1.0, GROUPING, gt=0.0, allow_inf_nan=False)
     """AE baseline: a candidate further than this from a person's mean tag starts a new person."""
 
 
@@ -159,9 +165,10 @@ class InferenceConfig(Settings):
     flip: bool = setting(False, Decides.EVALUATION)
     """Whether the mirrored photograph is shown too: heatmaps are averaged, and tags, features and edge logits
     of both count."""
-    scales: tuple[float, ...] = setting((1.0,), Decides.EVALUATION)
-    """Sizes at which the photograph is shown, as multiples of network.input_size (AE multi-scale: 0.5, 1, 2).
-    Heatmaps are averaged over all; tags and features are those of scale 1, which must be among them."""
+    scales: tuple[float, ...] = setting((1.0,), Decides.EVALUATION, max_length=16)
+    """Sizes at which the photograph is shown, as multiples of network.input_size (AE multi-scale: 0.5, 1, 2);
+    16 of them at the most, none above 8. Heatmaps are averaged over all; tags and features are those of scale
+    1, which must be among them."""
     resize: Literal["long", "short"] = setting("long", Decides.EVALUATION)
     """Side of the photograph that is made network.input_size long: the longer one, as in training and in AE's
     released code, or the shorter one, which makes people larger (HigherHRNet)."""
@@ -171,6 +178,8 @@ class InferenceConfig(Settings):
         given = f"scales={[*self.scales]}"
         if not all(isfinite(scale) and scale > 0 for scale in self.scales):
             raise ValueError(f"{given}: each must be a number above 0, as in [0.5, 1.0, 2.0]")
+        if max(self.scales, default=1.0) > LARGEST_SCALE:
+            raise ValueError(f"{given}: each must be at most {LARGEST_SCALE:g}, as in [0.5, 1.0, 2.0]")
         if 1.0 not in self.scales:
             raise ValueError(f"{given}: 1.0 must be among them, as tags are read there")
         if len(set(self.scales)) < len(self.scales):

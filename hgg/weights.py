@@ -1,21 +1,24 @@
 """Trained models as one file: settings, weights and the versions that made them."""
 
 import importlib.metadata
-import pickle
+import logging
 import platform
-import warnings
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import torch
-from pydantic import ValidationError
 from torch import Tensor, nn
 
+from hgg.archive import TensorSpec
 from hgg.config import ModelConfig
 from hgg.model import HGG
+from hgg.reading import check_state, check_weights, digest, listed_in, read_safely, saved_settings, shown
 
 GROUPING = "grouping."  # how the names of these weights begin
 FORMAT = 1  # of the file; to be raised when older readers cannot read what is written
+
+log = logging.getLogger(__name__)
 
 
 def save_model(path: Path, model: HGG, *, half: bool = False) -> None:
@@ -34,10 +37,12 @@ def save_model(path: Path, model: HGG, *, half: bool = False) -> None:
     state = model.state_dict()
     if model.config.grouping.decoder == "associative":
         state = {name: value for name, value in state.items() if not name.startswith(GROUPING)}
+    state = _halved(state) if half else state
     content = {
         "format": FORMAT,
         "config": model.config.model_dump(mode="json"),
-        "model": _halved(state) if half else state,
+        "model": state,
+        "sha256": digest(state),
         "versions": {"python": platform.python_version()} | _versions(),
     }
     # Given a path, torch writes the file's name into it, and no two files would be the same.
@@ -48,26 +53,48 @@ def save_model(path: Path, model: HGG, *, half: bool = False) -> None:
 def load_model(path: Path, config: ModelConfig | None = None) -> HGG:
     """Read a model, on the CPU and in evaluation mode.
 
+    Settings and shapes are compared before memory is taken for either, then the weights with their checksum.
+    A file of an earlier version has none; the log says so.
+
     Args:
         path: a file of `save_model`.
         config: settings to build the model by, in place of the file's own: thresholds may differ,
             widths and depths may not.
 
     Raises:
-        ValueError: no such file, not such a file, or a model of another architecture than `config`'s.
+        ValueError: no such file, not such a file, one whose weights are not finite or not those of its
+            checksum, or a model of another architecture than `config`'s.
     """
-    content = _read(path)
-    try:
-        saved = ModelConfig.model_validate(content["config"])
-    except ValidationError as error:
-        raise ValueError(f"{path}: its settings are not those of this version of hgg: {error}") from error
-    model = HGG(config or saved)
-    state = content["model"]
-    if model.config.grouping.decoder == "associative":  # its weights of grouping are not used
-        state = {name: v for name, v in model.state_dict().items() if name.startswith(GROUPING)} | state
-    check_architecture(path, model, model.config, state, saved)
-    model.load_state_dict(state)
+    listed = listed_in(path)
+    _check_model(path, listed)
+    check_state(path, listed["model"])
+    saved = saved_settings(path, listed["config"])
+    with torch.device("meta"):  # shapes without memory
+        shapes = HGG(config or saved)
+    check_architecture(path, shapes, shapes.config, _whole(listed["model"], shapes), saved)
+    content = read_safely(path)
+    _check_digest(path, content)
+    model = HGG(shapes.config)
+    model.load_state_dict(_whole(content["model"], model))
+    check_weights(path, model.state_dict())
     return model.eval()
+
+
+def _whole(state: dict[str, Any], model: HGG) -> dict[str, Any]:
+    """The weights, with the model's own of grouping where tags alone group and a file needs none."""
+    if model.config.grouping.decoder != "associative":
+        return state
+    return {name: own for name, own in model.state_dict().items() if name.startswith(GROUPING)} | state
+
+
+def _check_digest(path: Path, content: dict[str, Any]) -> None:
+    """Raise `ValueError` where weights are not those that a file was written with."""
+    if "sha256" not in content:
+        log.info("%s: made by a version that kept no checksum of its weights: they are not compared", path)
+    elif content["sha256"] != digest(content["model"]):
+        raise ValueError(
+            f"{path}: its weights are not those of its checksum: the file was altered; make it again"
+        )
 
 
 def load_network(path: Path, model: HGG) -> None:
@@ -86,7 +113,7 @@ def check_architecture(
     path: Path,
     module: nn.Module,
     wanted: ModelConfig,
-    state: dict[str, Tensor],
+    state: Mapping[str, Tensor | TensorSpec],
     saved: ModelConfig,
     groups: tuple[str, ...] = ("network", "grouping"),
 ) -> None:
@@ -105,47 +132,22 @@ def check_architecture(
     name = next(name for name in names if wanted_shapes.get(name) != saved_shapes.get(name))
     settings = _differences(wanted, saved, groups) or ["no setting differs: the file was altered"]
     raise ValueError(
-        f"{path}: a model of another architecture: {'; '.join(settings)}; for one, {name} is "
+        f"{path}: a model of another architecture: {'; '.join(settings)}; for one, {shown(name)} is "
         f"{saved_shapes.get(name, 'absent')} in the file and {wanted_shapes.get(name, 'absent')} here; "
         "give the settings that the file was made with, or another file"
     )
 
 
-def read_safely(path: Path) -> dict[str, Any]:
-    """A file of `torch.save` that holds tensors and plain values alone, on the CPU.
-
-    Raises:
-        ValueError: no such file, not such a file, cut off, or one that would run code when it is loaded.
-    """
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # of foreign files torch says more than once what is wrong
-            with path.open("rb") as file:  # by the path itself, which may be one of a store
-                content = torch.load(file, map_location="cpu", weights_only=True)
-    except FileNotFoundError:
-        raise ValueError(f"{path}: no such file") from None
-    except (OSError, EOFError, RuntimeError, pickle.UnpicklingError) as error:
-        why = (str(error).splitlines() or [type(error).__name__])[0]  # of an empty file torch says nothing
-        raise ValueError(
-            f"{path}: not a checkpoint, cut off, or one that holds code, which is never run; "
-            f"make it again ({why})"
-        ) from error
-    if not isinstance(content, dict):
-        raise ValueError(f"{path}: not a checkpoint: it holds a {type(content).__name__}")
-    return content
-
-
-def _read(path: Path) -> dict[str, Any]:
-    content = read_safely(path)
+def _check_model(path: Path, content: dict[str, Any]) -> None:
+    """Raise `ValueError` where a file is no model of hgg that this version reads."""
     missing = {"format", "config", "model"} - content.keys()
     if missing:
         raise ValueError(f"{path}: not a model of hgg: {', '.join(sorted(missing))} missing")
     if content["format"] != FORMAT:
+        found = shown(content["format"]) if isinstance(content["format"], int) else "unknown"
         raise ValueError(
-            f"{path}: format {content['format']}, this version of hgg reads {FORMAT}: "
-            "use the version that wrote it"
+            f"{path}: format {found}, this version of hgg reads {FORMAT}: use the version that wrote it"
         )
-    return content
 
 
 def _halved(state: dict[str, Tensor]) -> dict[str, Tensor]:
@@ -157,7 +159,7 @@ def _halved(state: dict[str, Tensor]) -> dict[str, Tensor]:
     return halved
 
 
-def _shapes(state: dict[str, Tensor]) -> dict[str, tuple[int, ...]]:
+def _shapes(state: Mapping[str, Tensor | TensorSpec]) -> dict[str, tuple[int, ...]]:
     return {name: tuple(value.shape) for name, value in state.items()}
 
 

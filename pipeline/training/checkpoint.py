@@ -12,10 +12,11 @@ from pathlib import Path
 from typing import Any, Protocol
 
 import torch
+from torch import Tensor
 
-from hgg.config import ModelConfig
-from hgg.weights import check_architecture, read_safely
-from pipeline.base.errors import UserError
+from hgg.reading import check_state, check_weights, read_safely, saved_settings, shown
+from hgg.weights import check_architecture
+from pipeline.base.errors import UserError, first_line
 from pipeline.base.files import atomic_path, write_json
 from pipeline.training.loop import Training, TrainingProgress
 
@@ -117,32 +118,54 @@ def restore_checkpoint(path: Path, training: Training) -> None:
     """Put a checkpoint's state into `training`.
 
     Raises:
-        UserError: no checkpoint, or one of another architecture or of other settings; what differs is named.
+        UserError: no checkpoint, one that was altered, whose numbers are not finite, of another architecture
+            or of other settings; what differs is named.
     """
     try:
         content = read_safely(path)
-    except ValueError as error:
-        raise UserError(str(error)) from error
-    if not content.keys() >= PARTS:
-        missing = ", ".join(sorted(PARTS - content.keys()))
-        raise UserError(f"{path}: not a training checkpoint: {missing} missing")
-    if content["format"] != FORMAT:
-        raise UserError(f"{path}: format {content['format']}, this version reads {FORMAT}")
-    if (content["average"] is None) != (training.average is None):
-        raise UserError(
-            f"{path}: made with train.ema {'on' if content['average'] else 'off'}: set it likewise"
-        )
-    model = training.objective.model
-    try:
-        saved = ModelConfig.model_validate(content["config"])
-        check_architecture(path, model, model.config, content["model"], saved)
+        _check_parts(path, content, training)
     except ValueError as error:
         raise UserError(str(error)) from error
     try:
         training.optimiser.load_state_dict(content["optimiser"])
+        progress = TrainingProgress(**content["progress"])
     except ValueError as error:
         raise UserError(f"{path}: a checkpoint of another stage: {error}") from error
-    model.load_state_dict(content["model"])
+    except (TypeError, LookupError, AttributeError) as error:
+        raise UserError(f"{path}: its optimiser or progress was altered: {first_line(error)}") from error
+    _check_moments(path, training)
+    training.objective.model.load_state_dict(content["model"])
     if training.average is not None:
         training.average.model.load_state_dict(content["average"])
-    training.progress = TrainingProgress(**content["progress"])
+    training.progress = progress
+
+
+def _check_parts(path: Path, content: dict[str, Any], training: Training) -> None:
+    """Raise `ValueError` where a file is no checkpoint of such a model."""
+    if not content.keys() >= PARTS:
+        missing = ", ".join(sorted(PARTS - content.keys()))
+        raise ValueError(f"{path}: not a training checkpoint: {missing} missing")
+    if content["format"] != FORMAT:
+        found = shown(content["format"]) if isinstance(content["format"], int) else "unknown"
+        raise ValueError(f"{path}: format {found}, this version reads {FORMAT}")
+    if (content["average"] is None) != (training.average is None):
+        made = "off" if content["average"] is None else "on"
+        raise ValueError(f"{path}: made with train.ema {made}: set it likewise")
+    model, saved = training.objective.model, saved_settings(path, content["config"])
+    for state in (content["model"], content["average"]):
+        if state is not None:
+            check_state(path, state)
+            check_architecture(path, model, model.config, state, saved)
+            check_weights(path, state)
+
+
+def _check_moments(path: Path, training: Training) -> None:
+    """Raise `UserError` where what Adam remembers of a weight is not of its shape, or not finite."""
+    for weight, kept in training.optimiser.state.items():
+        for name, value in kept.items():
+            fits = isinstance(value, Tensor) and value.shape == (() if name == "step" else weight.shape)
+            if not fits or not torch.isfinite(value).all():
+                raise UserError(
+                    f"{path}: {name} of a weight {tuple(weight.shape)} is of another shape or not finite: "
+                    "the file was altered"
+                )

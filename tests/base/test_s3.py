@@ -14,7 +14,7 @@ import pyarrow.parquet as pq
 import pytest
 import torch
 
-from hgg.weights import read_safely
+from hgg.reading import read_safely
 from pipeline.base.errors import UserError
 from pipeline.base.files import atomic_path, sha256_file, write_json, write_text
 from pipeline.base.s3 import StorePath, file_system, local_copy, stored

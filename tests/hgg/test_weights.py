@@ -1,14 +1,21 @@
 """A model in a file: what comes back, and what is turned away."""
 
+import ast
 import pickle
+import subprocess
+import sys
+import zipfile
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pytest
 import torch
 
 from hgg.config import GroupingConfig, ModelConfig, NetworkConfig
 from hgg.model import HGG
 from hgg.weights import load_model, load_network, save_model
+from tests.cases.hostile_models import HUGE, with_setting, write_hostile
 
 SMALL = ModelConfig(
     network=NetworkConfig(
@@ -161,3 +168,135 @@ def test_a_later_format_is_refused(saved: Path) -> None:
     torch.save(content, saved)
     with pytest.raises(ValueError, match="format 2, this version of hgg reads 1"):
         load_model(saved)
+
+
+REFUSE = """
+import resource, sys, time
+from pathlib import Path
+from hgg.weights import load_model
+
+def peak():
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024
+
+load_model(Path(sys.argv[1]))  # what loading takes at all
+for path in sys.argv[2:]:
+    before, begun = peak(), time.perf_counter()
+    try:
+        load_model(Path(path))
+        said = "taken"
+    except ValueError as error:
+        said = str(error)
+    print(peak() - before, time.perf_counter() - begun, repr(said))
+"""
+
+
+def test_files_that_were_made_to_harm_are_refused_in_one_line_and_little_memory(
+    saved: Path, tmp_path: Path, repository: Path
+) -> None:
+    hostile = dict(write_hostile(tmp_path, saved))
+    done = subprocess.run(
+        [sys.executable, "-c", REFUSE, saved, *hostile.values()],
+        cwd=repository,
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stderr == ""
+    for (name, path), line in zip(hostile.items(), done.stdout.splitlines(), strict=True):
+        mebibytes, seconds, said = line.split(" ", 2)
+        text = ast.literal_eval(said)
+        assert text.startswith(f"{path}: "), name
+        assert "\n" not in text, name
+        assert len(text) - len(str(path)) < 600, name
+        assert int(mebibytes) < 64, name
+        assert float(seconds) < 5, name
+
+
+@pytest.mark.parametrize("name", HUGE)
+def test_a_setting_that_is_too_large_is_named(saved: Path, name: str) -> None:
+    torch.save(with_setting(torch.load(saved, weights_only=True), *HUGE[name]), saved)
+    group, _, value = HUGE[name]
+    with pytest.raises(ValueError, match=rf"settings are not those.*: {group}\.{name}={value}: Input should"):
+        load_model(saved)
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), float("-inf")])
+def test_weights_that_are_not_finite_are_named(tmp_path: Path, value: float) -> None:
+    model = HGG(SMALL)
+    with torch.no_grad():
+        model.network.get_parameter("stacks.0.head.bias")[3] = value
+    save_model(tmp_path / "model.pt", model)
+    with pytest.raises(ValueError, match=r"network\.stacks\.0\.head\.bias holds values that are not finite"):
+        load_model(tmp_path / "model.pt")
+
+
+def test_no_bit_of_a_file_can_be_flipped_unseen(saved: Path) -> None:
+    whole = saved.read_bytes()
+    with zipfile.ZipFile(saved) as archive:
+        members = archive.infolist()
+    rng = np.random.default_rng(0)
+    for member in rng.choice(np.array(members, dtype=object), 20, replace=False):
+        at = member.header_offset + 30 + len(member.filename)
+        begin = whole.index(zipfile_content(saved, member.filename), at)
+        place, bit = begin + int(rng.integers(member.file_size)), 1 << int(rng.integers(8))
+        saved.write_bytes(whole[:place] + bytes([whole[place] ^ bit]) + whole[place + 1 :])
+        with pytest.raises(ValueError, match=str(saved)):
+            load_model(saved)
+        saved.write_bytes(whole)
+    load_model(saved)
+
+
+def zipfile_content(path: Path, name: str) -> bytes:
+    with zipfile.ZipFile(path) as archive:
+        return archive.read(name)
+
+
+def test_weights_are_compared_with_their_checksum(saved: Path) -> None:
+    content = torch.load(saved, weights_only=True)
+    next(iter(content["model"].values())).view(-1).view(torch.int32)[0] ^= 1  # one bit
+    torch.save(content, saved)
+    with pytest.raises(ValueError, match=r"its weights are not those of its checksum"):
+        load_model(saved)
+
+
+@pytest.mark.parametrize("half", [False, True])
+def test_a_file_of_before_without_a_checksum_loads_and_says_so(
+    tmp_path: Path, half: bool, caplog: pytest.LogCaptureFixture
+) -> None:
+    path, model = tmp_path / "model.pt", HGG(SMALL)
+    save_model(path, model, half=half)
+    with caplog.at_level("INFO", logger="hgg"):
+        new = load_model(path).state_dict()
+        assert caplog.messages == []
+        content: dict[str, Any] = torch.load(path, weights_only=True)
+        del content["sha256"]
+        torch.save(content, path)
+        old = load_model(path).state_dict()
+    assert caplog.messages == [
+        f"{path}: made by a version that kept no checksum of its weights: they are not compared"
+    ]
+    assert all(torch.equal(value, new[name]) for name, value in old.items())
+
+
+def said_of(path: Path) -> str:
+    """Why a file is refused, nothing where it is not."""
+    try:
+        load_model(path)
+    except ValueError as error:
+        return str(error)
+    return ""
+
+
+def test_damaged_files_are_refused_whatever_is_damaged(saved: Path) -> None:
+    whole, rng = saved.read_bytes(), np.random.default_rng(1)
+    for size in (0, 1, 4, 100, *rng.integers(len(whole), size=10)):
+        saved.write_bytes(whole[:size])
+        assert "cut off" in said_of(saved)
+    # The zip's own table of contents; some of it nobody reads.
+    table = whole.rindex(b"PK\x05\x06")
+    for place in rng.integers(table - 4000, len(whole) - 3, size=100):
+        saved.write_bytes(whole[:place] + rng.bytes(3) + whole[place + 3 :])
+        said = said_of(saved)
+        assert said == "" or str(saved) in said
+        assert "\n" not in said

@@ -74,6 +74,8 @@ def test_paths_become_absolute_where_the_command_is_typed(
             "inference.scales=[0]",
             "inference: scales=[0.0]: each must be a number above 0, as in [0.5, 1.0, 2.0]",
         ),
+        ("inference.scales=[1,9]", "inference: scales=[1.0, 9.0]: each must be at most 8"),
+        ("network.stacks=17", "network.stacks=17: input should be less than or equal to 16"),
         ("inference.scales=[1,-2]", "inference: scales=[1.0, -2.0]: each must be a number above 0"),
         ("inference.scales=[1,.inf]", "inference.scales[1]=inf: input should be a finite number"),
         ("inference.scales=[]", "inference: scales=[]: 1.0 must be among them, as tags are read there"),

@@ -1,7 +1,9 @@
 """Checkpoints: a killed run goes on as if nothing had happened, and what does not fit is refused."""
 
 import json
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -140,3 +142,51 @@ def test_steps_made_again_after_a_kill_are_kept_once(tmp_path: Path) -> None:
         training.progress.step = step
         checkpoints.save(training, None)
     assert kept(tmp_path) == ["step_00000002.pt", "step_00000004.pt"]
+
+
+def altered(path: Path, change: Callable[[dict[str, Any]], object]) -> str:
+    """What is said of a checkpoint after a change in what it holds."""
+    killed_after(1, path)
+    content = torch.load(path, weights_only=True)
+    change(content)
+    torch.save(content, path)
+    with pytest.raises(UserError) as caught:
+        restore_checkpoint(path, make_training())
+    assert "\n" not in str(caught.value)
+    return str(caught.value)
+
+
+def test_numbers_that_are_not_finite_and_parts_of_another_shape_are_named(tmp_path: Path) -> None:
+    path = tmp_path / "state.pt"
+
+    def moment(content: dict[str, Any]) -> dict[str, Any]:
+        return next(iter(content["optimiser"]["state"].values()))
+
+    assert "head.bias holds values that are not finite" in altered(
+        path, lambda content: content["model"]["network.stacks.0.head.bias"].fill_(torch.nan)
+    )
+    assert "head.bias holds values that are not finite" in altered(
+        path, lambda content: content["average"]["network.stacks.0.head.bias"].fill_(torch.inf)
+    )
+    assert "head.bias is (1,) in the file" in altered(
+        path, lambda content: content["average"].update({"network.stacks.0.head.bias": torch.zeros(1)})
+    )
+    assert "exp_avg of a weight" in altered(path, lambda c: moment(c)["exp_avg"].fill_(torch.nan))
+    assert "exp_avg of a weight" in altered(path, lambda c: moment(c).update({"exp_avg": torch.zeros(2)}))
+    assert "network.stacks=10000000" in altered(
+        path, lambda content: content["config"]["network"].update({"stacks": 10**7})
+    )
+    for part, other in (("progress", {"steps gone": 1}), ("progress", [1]), ("optimiser", {"state": {}})):
+        assert "its optimiser or progress was altered" in altered(
+            path, lambda content, part=part, other=other: content.update({part: other})
+        )
+
+
+def test_a_flipped_bit_is_seen(tmp_path: Path) -> None:
+    path = tmp_path / "state.pt"
+    write_checkpoint(path, make_training())
+    whole = bytearray(path.read_bytes())
+    whole[len(whole) // 2] ^= 4
+    path.write_bytes(whole)
+    with pytest.raises(UserError, match="Bad CRC-32"):
+        restore_checkpoint(path, make_training())
