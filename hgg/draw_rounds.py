@@ -38,7 +38,7 @@ def draw_strip(
         skeleton: joint types.
     """
     zoom = long_side / max(image.shape[:2])
-    size = (round(image.shape[1] * zoom), round(image.shape[0] * zoom))
+    size = (max(1, round(image.shape[1] * zoom)), max(1, round(image.shape[0] * zoom)))
     small = cv2.resize(image, size, interpolation=cv2.INTER_CUBIC if zoom > 1 else cv2.INTER_AREA)
     points_N2 = np.array([(node.x, node.y) for node in nodes]).reshape(-1, 2)
     points_N2 = (points_N2 + 0.5) * zoom - 0.5

@@ -21,6 +21,8 @@ from hgg.hourglass import Maps
 from hgg.model import HGG
 from hgg.transform import cells_inside, letterbox, warp
 
+LONGEST = 8  # inputs; what is longer would take memory by its form, not by its pixels
+
 
 class Frame(NamedTuple):
     """Where a photograph lies in the network input at scale 1."""
@@ -48,13 +50,16 @@ def frame(width: int, height: int, network: NetworkConfig, resize: str) -> Frame
     """Where a photograph of this size in pixels is shown.
 
     `long` is the letterbox of training. `short` makes the shorter side `input_size` long and rounds the
-    longer one up to what the network can halve (HigherHRNet), the photograph in its middle.
+    longer one up to what the network can halve (HigherHRNet), the photograph in its middle. A photograph more
+    than eight times as long as it is wide is shown smaller: its longer side is then as long as eight inputs.
     """
     size = network.input_size
     if resize == "long":
         return Frame(letterbox(width, height, size), network.output_size, network.output_size)
-    zoom = size / min(width, height)
-    columns, rows = (-(-round(side * zoom) // network.step) * network.step for side in (width, height))
+    zoom = min(size / min(width, height), LONGEST * size / max(width, height))
+    columns, rows = (
+        -(-max(1, round(side * zoom)) // network.step) * network.step for side in (width, height)
+    )
     shift = (np.array([columns, rows]) - 1) / 2 - zoom * (np.array([width, height]) - 1) / 2
     transform = np.column_stack([np.eye(2) * zoom, shift])
     return Frame(transform, columns // NUM_STRIDE, rows // NUM_STRIDE)

@@ -51,12 +51,14 @@ def run_prediction(
     predictor = Predictor(trained_model(file, settings, config.train.use_gpu), inference=config.inference)
     if labels is not None and not explain:
         raise UserError(f"--labels={labels}: only --explain looks at labels: add it")
-    images, left_out = readable(images)
+    limit = config.predict.max_pixels
+    images, left_out = readable(images, limit)
     for name, why in left_out.items():
         log.warning("predict: %s is left out: %s", name, why)
     explained = explainable(predictor, images, labels) if explain else {}
-    counts = predict_images(predictor, images, out, batch_size=config.evaluate.batch_size)
-    explain_images(predictor, explained, out / "explained")
+    batch_size = config.evaluate.batch_size
+    counts = predict_images(predictor, images, out, batch_size=batch_size, max_pixels=limit)
+    explain_images(predictor, explained, out / "explained", limit)
     return {
         "source": str(place),
         "people_file": str(out / "people.json"),

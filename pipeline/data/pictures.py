@@ -21,6 +21,8 @@ AS_STORED = cv2.IMREAD_COLOR_RGB | cv2.IMREAD_IGNORE_ORIENTATION
 UPRIGHT = cv2.IMREAD_COLOR_RGB
 STDERR = 2
 ORIENTATION = 0x0112  # EXIF's number of the tag
+LONGEST_SIDE = 1_000_000  # that PNG's library reads and writes
+LONGEST_JPEG_SIDE = 65_500  # that JPEG's library writes
 HEADERS = ("JPEG", "PNG", "WEBP", "BMP", "TIFF", "GIF", "AVIF", "JPEG2000", "PPM", "SUN")
 """Formats whose size Pillow reads from their header, by its names: those that OpenCV decodes."""
 
@@ -31,7 +33,8 @@ def decode_picture(data: bytes, *, upright: bool = False, max_pixels: int | None
     Args:
         data: the file.
         upright: turn the picture as its orientation tag says, for photographs that have no annotations.
-        max_pixels: width x height that is decoded at the most; None decodes any.
+        max_pixels: width x height that is decoded at the most, with sides up to `LONGEST_SIDE`; None is no
+            limit.
 
     Raises `BadData`: `empty_file`; `too_large`, more pixels than `max_pixels`, by the header and before
     memory is taken; `truncated`, a JPEG without its end; `damaged`, a JPEG whose coded data end early or make
@@ -117,8 +120,9 @@ def _check_size(data: bytes, max_pixels: int) -> None:
             "not_decodable", f"{len(data)} bytes that begin with {data[:4]!r}: no header with a size"
         )
     width, height = size
-    if width * height > max_pixels:
-        raise BadData("too_large", f"{width} x {height} pixels, more than {max_pixels}")
+    if width * height > max_pixels or max(size) > LONGEST_SIDE:
+        limit = max_pixels if width * height > max_pixels else f"{LONGEST_SIDE} a side"
+        raise BadData("too_large", f"{width} x {height} pixels, more than {limit}")
 
 
 def _decode(data: bytes, flags: int) -> np.ndarray | None:

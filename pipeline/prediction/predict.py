@@ -3,6 +3,7 @@
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from itertools import chain, count
+from math import prod
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,7 @@ from pipeline.base.errors import UserError, first_line
 from pipeline.base.files import write_json
 from pipeline.base.progress import Progress, chunks
 from pipeline.data.coco_file import CocoImage
-from pipeline.data.pictures import decode_picture, write_picture
+from pipeline.data.pictures import LONGEST_JPEG_SIDE, decode_picture, picture_size, write_picture
 from pipeline.data.rejects import BadData
 from pipeline.metrics.detections import PERSON
 from pipeline.prediction.explain import explain, read_labels
@@ -43,8 +44,12 @@ def find_images(source: Path) -> list[Path]:
     return images
 
 
-def readable(images: list[Path]) -> tuple[list[Path], dict[str, str]]:
+def readable(images: list[Path], max_pixels: int | None = None) -> tuple[list[Path], dict[str, str]]:
     """The images that decode, and why each of the others is left out, by file name; each is decoded once.
+
+    Args:
+        images: files.
+        max_pixels: what a larger one has in its header is not decoded; None is no limit.
 
     Raises:
         UserError: none of them decodes.
@@ -52,7 +57,7 @@ def readable(images: list[Path]) -> tuple[list[Path], dict[str, str]]:
     left_out: dict[str, str] = {}
     for path in images:
         try:
-            _read(path)
+            _read(path, max_pixels)
         except UserError as error:
             left_out[path.name] = str(error).removeprefix(f"{path}: ")
     kept = [path for path in images if path.name not in left_out]
@@ -72,12 +77,19 @@ def explainable(
         labels: COCO keypoint annotation file, whose images are found by their file names.
 
     Raises:
-        UserError: settings without rounds to show, labels that are missing, or an image that is not in them.
+        UserError: settings without rounds to show, an image that no page can hold, labels that are missing,
+            or an image that is not in them.
     """
     if predictor.model.config.grouping.decoder != "hgg":
         raise UserError("--explain: grouping.decoder=associative has no rounds to show: set it to hgg")
     if predictor.inference != InferenceConfig(resize=predictor.inference.resize):
         raise UserError("--explain shows one plain view: set inference.flip=false, inference.scales=[1.0]")
+    for path in images:
+        if max(size := picture_size(path.read_bytes()) or (0, 0)) > LONGEST_JPEG_SIDE:
+            raise UserError(
+                f"--explain: {path} is {size[0]} x {size[1]}, a page holds {LONGEST_JPEG_SIDE} a side at the "
+                "most: leave it out, or cut it"
+            )
     if labels is None:
         return dict.fromkeys(images)
     known = read_labels(labels, predictor.model.config.joints)
@@ -87,20 +99,34 @@ def explainable(
     return {path: known[path.name] for path in images}
 
 
-def explain_images(predictor: Predictor, images: Mapping[Path, CocoImage | None], folder: Path) -> None:
+def explain_images(
+    predictor: Predictor,
+    images: Mapping[Path, CocoImage | None],
+    folder: Path,
+    max_pixels: int | None = None,
+) -> None:
     """Write a strip and a page of each image's grouping into a folder; images and labels of `explainable`."""
     names = _picture_names([*images])
     for (path, label), name in zip(images.items(), names, strict=True):
-        explain(predictor, _read(path), Path(name).stem, folder, label)
+        explain(predictor, _read(path, max_pixels), Path(name).stem, folder, label)
 
 
-def predict_images(predictor: Predictor, images: list[Path], out: Path, *, batch_size: int) -> dict[str, int]:
+def predict_images(
+    predictor: Predictor, images: list[Path], out: Path, *, batch_size: int, max_pixels: int | None = None
+) -> dict[str, int]:
     """Write {out}/people.json, last, and {out}/pictures/{name}.png, of images that are `readable`.
 
     people.json is a COCO annotation file: `images` (id from 1, file_name, width, height), `annotations` (one
     a person, the best of an image first: keypoints with flag 2, or 0, 0, 0 where the joint is missing;
     num_keypoints, score, keypoint_scores, the bbox around the joints and its area) and `categories`. A
     photograph is read upright, as its orientation tag says, and positions are pixels of the upright picture.
+
+    Args:
+        predictor: finds the people.
+        images: files, each whole.
+        out: folder.
+        batch_size: images that go through the network together at the most.
+        max_pixels: that the images of a batch have together at the most; None is no limit.
 
     Returns:
         Counts: images, people.
@@ -113,8 +139,8 @@ def predict_images(predictor: Predictor, images: list[Path], out: Path, *, batch
     entries: list[dict[str, Any]] = []
     people: list[dict[str, Any]] = []
     progress = Progress("predict", len(images))
-    for paths in chunks(images, batch_size):
-        pictures = [_read(path) for path in paths]
+    for paths in _batches(images, batch_size, max_pixels):
+        pictures = [_read(path, max_pixels) for path in paths]
         for path, picture, poses in zip(paths, pictures, predictor.predict(pictures), strict=True):
             write_picture(
                 out / "pictures" / names[len(entries)], draw_poses(picture, poses, skeleton=skeleton)
@@ -127,10 +153,30 @@ def predict_images(predictor: Predictor, images: list[Path], out: Path, *, batch
     return {"images": len(entries), "people": len(people)}
 
 
-def _read(path: Path) -> np.ndarray:
+def _batches(images: list[Path], batch_size: int, max_pixels: int | None) -> Iterator[list[Path]]:
+    """The images in their order; one that is as large as a batch may be is one alone."""
+    if max_pixels is None:
+        yield from chunks(images, batch_size)
+        return
+    batch: list[Path] = []
+    pixels = 0
+    for path in images:
+        own = prod(picture_size(path.read_bytes()) or (max_pixels, 1))
+        if batch and (len(batch) == batch_size or pixels + own > max_pixels):
+            yield batch
+            batch, pixels = [], 0
+        batch.append(path)
+        pixels += own
+    if batch:
+        yield batch
+
+
+def _read(path: Path, max_pixels: int | None) -> np.ndarray:
     try:
-        return decode_picture(path.read_bytes(), upright=True)
+        return decode_picture(path.read_bytes(), upright=True, max_pixels=max_pixels)
     except BadData as error:
+        if error.reason == "too_large":
+            raise UserError(f"{path}: {error}: make it smaller, or raise predict.max_pixels") from error
         raise UserError(f"{path}: not a whole picture: {error}: remove or replace it") from error
     except OSError as error:  # a folder, or a link that leads nowhere
         raise UserError(f"{path}: {error.strerror or first_line(error)}: remove or replace it") from error

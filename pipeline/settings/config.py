@@ -111,6 +111,15 @@ class EvaluateConfig(Settings):
     """Seed of grouping.matching=graclus, which is random."""
 
 
+class PredictConfig(Settings):
+    """Prediction on photographs of any origin."""
+
+    max_pixels: int = setting(100_000_000, NOTHING, since="2026-11-28", before=100_000_000, ge=1)
+    """Width x height, by the file's header, above which a photograph is left out before it is decoded; those
+    of a batch have together no more either. A pixel takes 9 to 15 bytes while it is looked at, 1.5 GiB in all
+    by default."""
+
+
 class TrackingConfig(Settings):
     """MLflow."""
 
@@ -144,6 +153,7 @@ class RunConfig(Settings):
     joint: StageConfig = StageConfig(steps=50_000)
     inference: InferenceConfig = InferenceConfig()
     evaluate: EvaluateConfig = EvaluateConfig()
+    predict: PredictConfig = PredictConfig()
     tracking: TrackingConfig = TrackingConfig()
     synthetic: SyntheticConfig = SyntheticConfig()
     ablation: AblationConfig = AblationConfig()

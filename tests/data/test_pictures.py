@@ -2,7 +2,6 @@
 
 import struct
 import tracemalloc
-import zlib
 from collections.abc import Callable
 
 import cv2
@@ -11,6 +10,7 @@ import pytest
 
 from pipeline.data.pictures import decode_picture, encode_jpeg, picture_size
 from pipeline.data.rejects import BadData
+from tests.cases.pictures import empty_png
 from tests.cases.tiny_coco import jpeg
 
 PICTURE = jpeg(160, 120)
@@ -92,20 +92,6 @@ def test_other_formats_decode() -> None:
     np.testing.assert_array_equal(decode_picture(png.tobytes()), decode_picture(PICTURE))
 
 
-def _empty_png(width: int, height: int) -> bytes:
-    """A black PNG without ever holding it: a thousandth of its pixels' bytes."""
-    rows = zlib.compressobj(9)
-    scanline = bytes(1 + 3 * width)
-    data = b"".join(rows.compress(scanline) for _ in range(height)) + rows.flush()
-    header = struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)
-
-    def chunk(kind: bytes, content: bytes) -> bytes:
-        whole = kind + content
-        return struct.pack(">I", len(content)) + whole + struct.pack(">I", zlib.crc32(whole))
-
-    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", data) + chunk(b"IEND", b"")
-
-
 @pytest.mark.parametrize("suffix", ["jpg", "png", "webp", "bmp", "tif", "gif", "avif", "jp2", "ppm", "ras"])
 def test_the_size_is_read_from_the_header_of_whatever_opencv_decodes(suffix: str) -> None:
     done, data = cv2.imencode(f".{suffix}", np.zeros((40, 60, 3), np.uint8))
@@ -117,7 +103,7 @@ def test_the_size_is_read_from_the_header_of_whatever_opencv_decodes(suffix: str
 
 
 def test_a_picture_that_declares_too_much_is_refused_before_it_is_decoded() -> None:
-    bomb = _empty_png(16000, 16000)
+    bomb = empty_png(16000, 16000)
     assert len(bomb) < 1_000_000
     assert picture_size(bomb) == (16000, 16000)  # and no warning of Pillow's
     tracemalloc.start()
@@ -130,7 +116,7 @@ def test_a_picture_that_declares_too_much_is_refused_before_it_is_decoded() -> N
 
 
 def test_a_size_that_a_header_does_not_tell_is_not_believed() -> None:
-    for data in (b"hello world" * 50, PICTURE[:2], _empty_png(8, 8)[:20]):
+    for data in (b"hello world" * 50, PICTURE[:2], empty_png(8, 8)[:20]):
         assert picture_size(data) is None
         with pytest.raises(BadData, match="not_decodable"):
             decode_picture(data, max_pixels=1000)

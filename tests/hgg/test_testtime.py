@@ -235,3 +235,16 @@ def test_cells_beside_the_photograph_are_no_one_s_in_any_view() -> None:
     found = _look(_model(), _photograph(width=64, height=32), flip=True, scales=(0.5, 1.0, 2.0))
     assert (found.heatmaps[:, :, : CELLS // 4 - 1] == 0).all()
     assert (found.heatmaps[:, :, CELLS // 4 : 3 * CELLS // 4] != 0).all()
+
+
+@pytest.mark.parametrize(("width", "height"), [(1_000_000, 1), (3, 100_000), (9 * 512, 512)])
+def test_a_form_alone_makes_no_large_input(width: int, height: int) -> None:
+    network = NetworkConfig()
+    placed = frame(width, height, network, "short")
+    assert max(placed.columns, placed.rows) == 8 * network.output_size
+    assert network.step // 4 <= min(placed.columns, placed.rows) <= network.output_size
+
+
+def test_the_longest_that_is_shown_by_its_shorter_side_is_eight_inputs() -> None:
+    placed = frame(8 * 100, 100, NetworkConfig(), "short")
+    assert (placed.columns, placed.rows) == (8 * 128, 128)

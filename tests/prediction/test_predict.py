@@ -23,7 +23,8 @@ from hgg.weights import save_model
 from pipeline.base import progress
 from pipeline.base.errors import UserError
 from pipeline.data.pictures import encode_jpeg
-from pipeline.prediction.predict import find_images, predict_images, readable
+from pipeline.prediction.predict import explainable, find_images, predict_images, readable
+from tests.cases.pictures import empty_png
 
 NETWORK = {"input_size": 64, "stacks": 1, "channels": 8, "increase": 0, "depth": 1, "visual_dim": 4}
 MODEL = ModelConfig.model_validate({"network": NETWORK})
@@ -219,3 +220,89 @@ def test_images_that_are_named_alike_have_a_picture_each(tmp_path: Path) -> None
     assert predict_images(_Fixed(), images, tmp_path / "out", batch_size=2)["images"] == 4
     pictures = {path.name for path in (tmp_path / "out" / "pictures").iterdir()}
     assert pictures == {"a.jpg.png", "a.png.png", "a.jpg.png-2.png", "b.png"}
+
+
+class _Seeing(_Fixed):
+    """Also keeps how many images came together."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.batches: list[int] = []
+
+    def predict(self, images: Sequence[np.ndarray], watch: Watch = unwatched) -> list[Poses]:
+        self.batches.append(len(images))
+        return super().predict(images, watch)
+
+
+def test_a_batch_is_bounded_by_its_pixels_and_by_its_number(tmp_path: Path) -> None:
+    sides = [(40, 60), (40, 60), (80, 60), (10, 10), (10, 10), (10, 10), (10, 10)]
+    images = [tmp_path / f"{number}.png" for number in range(len(sides))]
+    for path, (height, width) in zip(images, sides, strict=True):
+        path.write_bytes(empty_png(width, height))
+    predictor = _Seeing()
+    counts = predict_images(predictor, images, tmp_path / "out", batch_size=3, max_pixels=4800)
+    assert predictor.batches == [2, 1, 3, 1]
+    found = (tmp_path / "out" / "people.json").read_bytes()
+    predictor = _Seeing()
+    assert predict_images(predictor, images, tmp_path / "out", batch_size=3) == counts
+    assert predictor.batches == [3, 3, 1]
+    assert (tmp_path / "out" / "people.json").read_bytes() == found
+
+
+def test_a_photograph_of_more_pixels_is_left_out_and_named(folder: Path) -> None:
+    (folder / "huge.png").write_bytes(empty_png(61, 40))
+    (folder / "long.bmp").write_bytes(
+        b"BM" + struct.pack("<IIIIiiHHIIiiII", 0, 0, 54, 40, 1_000_001, 1, 1, 24, 0, 0, 0, 0, 0, 0)
+    )
+    images, left_out = readable(find_images(folder), 2400)
+    assert [path.name for path in images] == ["a.JPG", "b.jpg", "b.png"]
+    assert left_out["huge.png"] == (
+        "too_large: 61 x 40 pixels, more than 2400: make it smaller, or raise predict.max_pixels"
+    )
+    _, left_out = readable(find_images(folder), 10**9)
+    assert left_out["long.bmp"].startswith("too_large: 1000001 x 1 pixels, more than 1000000 a side: ")
+
+
+def test_a_page_that_cannot_hold_a_picture_is_refused_before_anything_is_written(tmp_path: Path) -> None:
+    (tmp_path / "long.png").write_bytes(empty_png(65_501, 1))
+    with pytest.raises(UserError, match=r"--explain: .*long\.png is 65501 x 1, a page holds 65500 a side"):
+        explainable(_Fixed(), [tmp_path / "long.png"], None)
+
+
+PEAK = """
+import resource, runpy, sys
+sys.argv = sys.argv[1:]
+try:
+    runpy.run_path(sys.argv[0], run_name="__main__")
+finally:
+    print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024)
+"""
+
+
+@pytest.mark.slow
+def test_the_command_takes_little_memory_for_pictures_that_declare_much(
+    command: Command, repository: Path, folder: Path, tmp_path: Path
+) -> None:
+    """Three files of a megabyte, of 350 million pixels each: 6 GiB, were they decoded."""
+
+    def peak(*arguments: str | Path) -> tuple[int, dict[str, Any]]:
+        job = repository / "jobs" / "predict.py"
+        options = ["--checkpoint", "model.pt", "--source", folder, *arguments]
+        done = subprocess.run(
+            [sys.executable, "-c", PEAK, job, *options],
+            cwd=tmp_path,
+            capture_output=True,
+            text=True,
+            timeout=120,
+        )
+        assert done.returncode == 0, done.stderr
+        results, mebibytes = done.stdout.splitlines()[-2:]
+        return int(mebibytes), json.loads(results)
+
+    before, _ = peak("--out", "before")
+    for number in range(3):
+        (folder / f"bomb{number}.png").write_bytes(empty_png(18_700, 18_700))
+    after, results = peak("--out", "after")
+    assert results["images"] == 3
+    assert [*results["left_out"]] == ["bomb0.png", "bomb1.png", "bomb2.png"]
+    assert after - before < 100
