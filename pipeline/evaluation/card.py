@@ -16,6 +16,13 @@ from pipeline.metrics.ap import FIGURES
 from pipeline.settings.config import RunConfig
 from pipeline.settings.formats import labelling_of
 
+EXECUTED = (
+    "What is run: `jobs/predict.py` and `hgg.weights.load_model` read settings and weights, and run nothing "
+    "that comes with a model. `mlflow.pyfunc.load_model` runs the code that is stored beside a model in "
+    "MLflow, as MLflow's models do: use it with a store that you trust."
+)
+"""What a card says of code; README says the same."""
+
 
 def registered_card(name: str, source: Path, results: Mapping[str, Any]) -> str:
     """The card of a registered model, whose weights are as they were trained.
@@ -44,6 +51,7 @@ def card_text(title: str, checkpoint: str, model: HGG, results: Mapping[str, Any
         f"keypoints of each that {labelling.title} names.",
         f"Use: `python jobs/predict.py --checkpoint {checkpoint} --source photos/ --out people/`, or "
         "`hgg.weights.load_model` with `hgg.predictor.Predictor`.",
+        EXECUTED,
         "## How well it does",
         f"On {counts['images']:.0f} images of `{results['split']}` (data {results['data']}), one scale, no "
         f"flip{', before the weights were rounded to half precision' if half else ''}:",

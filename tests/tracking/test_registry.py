@@ -241,3 +241,39 @@ def test_an_evaluation_is_needed_and_named(config: RunConfig) -> None:
     elsewhere = config.model_copy(update={"trial": "other"})
     with pytest.raises(UserError, match=r"joint/best\.pt: no model there"):
         register(elsewhere, None, dry_run=True)
+
+
+LOAD = "import sys, mlflow.pyfunc; mlflow.pyfunc.load_model(sys.argv[1])"
+
+
+@pytest.mark.slow
+def test_predict_runs_none_of_the_code_that_is_stored_beside_a_model(
+    config: RunConfig, tmp_path: Path, repository: Path
+) -> None:
+    config = _named(config, "code")
+    _with_ap(config, 0.5)
+    register(config, None, dry_run=False)
+    client = open_store(config)
+    place = Path(client.get_model_version_download_uri("code", "1").removeprefix("file://"))
+    for path in place.rglob("*.py"):
+        path.write_text(
+            f"import pathlib; pathlib.Path({str(tmp_path / 'ran')!r}).touch()\n" + path.read_text()
+        )
+    import cv2
+
+    cv2.imwrite(str(tmp_path / "one.png"), np.full((64, 80, 3), 90, np.uint8))
+    predict = [str(repository / "jobs" / "predict.py"), "--model", "models:/code@champion"]
+    for command, runs in (
+        ([*predict, "--source", "one.png", "--out", "people"], False),
+        (["-c", LOAD, str(place)], True),
+    ):
+        done = subprocess.run(
+            [sys.executable, *command],
+            cwd=tmp_path,
+            env=os.environ | {"MLFLOW_TRACKING_URI": f"sqlite:///{config.run_root}/mlflow.db"},
+            capture_output=True,
+            text=True,
+            timeout=180,
+        )
+        assert runs or done.returncode == 0, done.stderr
+        assert (tmp_path / "ran").exists() == runs
