@@ -14,7 +14,7 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor
 
-from hgg.reading import check_state, check_weights, read_safely, saved_settings, shown
+from hgg.reading import check_state, check_weights, finite, read_safely, saved_settings, shown
 from hgg.weights import check_architecture
 from pipeline.base.errors import UserError, first_line
 from pipeline.base.files import atomic_path, write_json
@@ -164,7 +164,7 @@ def _check_moments(path: Path, training: Training) -> None:
     for weight, kept in training.optimiser.state.items():
         for name, value in kept.items():
             fits = isinstance(value, Tensor) and value.shape == (() if name == "step" else weight.shape)
-            if not fits or not torch.isfinite(value).all():
+            if not fits or not finite(value):
                 raise UserError(
                     f"{path}: {name} of a weight {tuple(weight.shape)} is of another shape or not finite: "
                     "the file was altered"
