@@ -97,7 +97,11 @@ def joint_images_per_second(config: RunConfig, seconds: float) -> float | None:
     if not path.exists():
         log.info("%s is not there: joint training is measured after jobs/pretrain.py", path)
         return None
-    return _images_per_second(load_model(path, config.model), config.joint, True, config, seconds)
+    try:
+        model = load_model(path, config.model)
+    except ValueError as error:
+        raise UserError(str(error)) from error
+    return _images_per_second(model, config.joint, True, config, seconds)
 
 
 def _images_per_second(

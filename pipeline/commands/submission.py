@@ -49,7 +49,7 @@ def predict_submission(config: RunConfig, info: Path, pictures: Path, algorithm:
     checkpoint = model_file(config)
     model = trained_model(checkpoint, config.model, config.train.use_gpu)
     predictor = Predictor(model, algorithm, config.inference)
-    rows = _predict(predictor, images, pictures, config.evaluate.batch_size)
+    rows = _predict(predictor, images, pictures, config.evaluate.batch_size, config.predict.max_pixels)
     folder = config.outputs / "submission"
     target = folder / f"person_keypoints_{name[1]}_{algorithm}_results.json"
     write_detections(target, rows)
@@ -89,20 +89,20 @@ def _read_images(info: Path, pictures: Path) -> list[dict[str, Any]]:
 
 
 def _predict(
-    predictor: Predictor, images: list[dict[str, Any]], pictures: Path, batch_size: int
+    predictor: Predictor, images: list[dict[str, Any]], pictures: Path, batch_size: int, max_pixels: int
 ) -> list[Detection]:
     rows: list[Detection] = []
     progress = Progress("predict", len(images))
     for batch in chunks(images, batch_size):
-        shown = [_decode(pictures / entry["file_name"]) for entry in batch]
+        shown = [_decode(pictures / entry["file_name"], max_pixels) for entry in batch]
         for entry, poses in zip(batch, predictor.predict(shown), strict=True):
             rows += coco_rows(entry["id"], poses)
         progress.add(len(batch))
     return rows
 
 
-def _decode(path: Path) -> Any:
+def _decode(path: Path, max_pixels: int) -> Any:
     try:
-        return decode_picture(path.read_bytes())
+        return decode_picture(path.read_bytes(), max_pixels=max_pixels)
     except BadData as error:
         raise UserError(f"{path}: not a whole picture: {error}: unpack it again") from error

@@ -10,7 +10,9 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
-from pipeline.base.errors import UserError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from pipeline.base.errors import UserError, first_line
 from pipeline.base.files import write_json
 from pipeline.base.s3 import sizes_below
 from pipeline.data.rejects import Rejection, by_reason
@@ -177,13 +179,56 @@ def _checked_manifest(folder: Path, stage: ShardKind) -> Manifest:
     return manifest
 
 
+class _Shard(BaseModel):
+    """What a manifest says of a shard."""
+
+    shard: int = Field(ge=0)
+    file: str = Field(pattern=r"^part-[0-9]{5,9}\.parquet$")
+    rows: int = Field(ge=0)
+    bytes: int = Field(ge=0)
+    sha256: str
+    made_from: str
+    counts: dict[str, int]
+    rejected: dict[str, int]
+
+
+class _Manifest(BaseModel):
+    """What a manifest says; what it holds besides is an error, as it is in `Manifest`."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    stage: ShardKind
+    split: str
+    fingerprint: str
+    settings: dict[str, Any]
+    counts: dict[str, int]
+    rejected: dict[str, int]
+    shards: list[_Shard]
+
+
 def _read_manifest(folder: Path) -> Manifest:
+    path = folder / MANIFEST
     try:
-        return _to_manifest(folder, json.loads((folder / MANIFEST).read_text(encoding="utf-8")))
+        values = json.loads(path.read_text(encoding="utf-8"))
+        _Manifest.model_validate(values, strict=True)
+        return _to_manifest(folder, values)
+    except (ValueError, RecursionError) as error:
+        raise UserError(
+            f"{path}: not a manifest, or damaged ({_first_mistake(error)}): remove it and run "
+            "jobs/preprocess.py with the same configuration, which keeps the shards that stand"
+        ) from None
     except FileNotFoundError:
         raise UserError(
             f"{folder}: no {MANIFEST}; run jobs/preprocess.py with the same configuration first"
         ) from None
+
+
+def _first_mistake(error: Exception) -> str:
+    """The first thing that is wrong in it, in one line."""
+    if not isinstance(error, ValidationError):
+        return first_line(error)
+    mistake = error.errors(include_url=False, include_input=False)[0]
+    return f"{'.'.join(map(repr, mistake['loc']))}: {mistake['msg']}"
 
 
 def _to_manifest(folder: Path, values: dict[str, Any]) -> Manifest:
