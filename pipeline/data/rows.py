@@ -93,7 +93,7 @@ def open_parquet(path: Path) -> Iterator[pq.ParquetFile]:
             pq.ParquetFile(file, pre_buffer=True, page_checksum_verification=True) as parquet,
         ):
             yield parquet
-    except (pa.ArrowInvalid, OSError) as error:
+    except (pa.ArrowException, UnicodeDecodeError, OSError) as error:
         if not _is_damage(error):
             raise
         raise UserError(
@@ -104,7 +104,7 @@ def open_parquet(path: Path) -> Iterator[pq.ParquetFile]:
 
 def _is_damage(error: Exception) -> bool:
     """Whether Arrow says that bytes make no sense; a missing file or a store's answer is something else."""
-    return isinstance(error, pa.ArrowInvalid) or (
+    return isinstance(error, pa.ArrowException | UnicodeDecodeError) or (
         type(error) is OSError and error.errno is None and "AWS Error" not in str(error)
     )
 
