@@ -3,7 +3,6 @@
 import json
 import logging
 import time
-from collections import Counter
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
@@ -80,7 +79,7 @@ def fan_out(
     """
     blocks = [pa.table({"shard": [json.dumps(asdict(planned))]}) for planned in shards]
     done = ray.data.from_arrow(blocks).map_batches(
-        partial(_in_task, write=write, tries=ray.remote(num_cpus=0)(_Tries).remote()),
+        partial(_in_task, write=write),
         batch_size=None,
         batch_format="pyarrow",
         compute=TaskPoolStrategy(size=workers or None),
@@ -101,24 +100,13 @@ def fan_out(
         )
 
 
-class _Tries:
-    """An actor that counts how often each shard was begun: Ray Data begins a task whose process died for "
-    "ever."""
-
-    def __init__(self) -> None:
-        self.begun: Counter[int] = Counter()
-
-    def begin(self, shard: int) -> int:
-        """The number of this try, from 1."""
-        self.begun[shard] += 1
-        return self.begun[shard]
-
-
-def _in_task(block: pa.Table, write: Callable[[PlannedShard], ShardRow], tries: Any) -> pa.Table:
+def _in_task(block: pa.Table, write: Callable[[PlannedShard], ShardRow]) -> pa.Table:
     """Runs in a task of Ray: a block of one planned shard in, a block with its row out, or with none."""
     cv2.setNumThreads(1)  # Ray starts one task a CPU
     planned = PlannedShard(**json.loads(block["shard"][0].as_py()))
-    deadly = ray.get(tries.begin.remote(planned.shard)) > TRIES
+    # Ray Data begins a task whose process died again for ever, and only Ray's inside knows how often it did.
+    core: Any = ray._private.worker.global_worker.core_worker  # pyrefly: ignore[missing-attribute]
+    deadly = core.get_current_task_attempt_number() >= TRIES
     row = None if deadly else write(planned).as_json()
     result = {"shard": planned.shard, "row": row, "peak_mib": peak_mib()}
     return pa.table({"row": [json.dumps(result)]})

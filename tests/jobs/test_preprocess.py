@@ -217,6 +217,17 @@ def test_too_many_bad_images_stop_it(root: Path, undisturbed: tuple[Path, dict[s
     assert "Traceback" not in err
 
 
+def test_all_bad_images_are_counted_and_the_first_named(root: Path, tmp_path: Path) -> None:
+    _, expected = spoiled()
+    one_file = {"data.annotations": "annotations/person_keypoints_train.json", "data.pictures": "train"}
+    options = {"data.max_rejected": 0, "data.shard_images": 3, "data.workers": 1, **one_file}
+    _, err = run(settings(root, tmp_path / "run", **options), code=2)
+    assert f"{sum(expected.values())} bad images, more than data.max_rejected=0" in err.splitlines()[-1]
+    assert "first: 999: unknown_image: annotation" in err.splitlines()[-1]
+    assert "data.train_split=train and data.val_split=val are one file" in err
+    assert "the others are looked at, to count all" in err
+
+
 def write_text(path: Path, text: str) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(text, encoding="utf-8")
