@@ -14,7 +14,8 @@ from pipeline.base.lock import held
 from pipeline.base.memory import keep_freed_memory
 from pipeline.base.provenance import Origin, write_results
 from pipeline.data.pictures import decode_picture
-from pipeline.data.shards import data_fingerprint, read_records, stage_folder
+from pipeline.data.shards import data_fingerprint, read_records, records_manifest, stage_folder
+from pipeline.data.truth import check_truth
 from pipeline.evaluation.by_parts import evaluate_by_parts, gallery_of
 from pipeline.evaluation.diagnosis import Part, diagnose, diagnosis_rows, diagnosis_table, sum_fates
 from pipeline.evaluation.evaluate import Evaluation
@@ -117,6 +118,7 @@ def shown(results: Mapping[str, Any], *, runtime: bool = True) -> str:
 def _plan(config: RunConfig, checkpoint: Path) -> tuple[Plan, dict[str, str]]:
     """The evaluation as a piece of work, and what it is of: settings, data and model."""
     records = stage_folder(config.run_root, "records", config.data.val_split)
+    check_truth(records, range(len(records_manifest(records).shards)))
     about = {
         "configuration": fingerprint(config),
         "data": data_fingerprint(records),

@@ -13,6 +13,7 @@ from typing import Any
 
 from pipeline.base.errors import UserError
 from pipeline.base.files import write_text
+from pipeline.base.s3 import sizes_below
 
 VERSION = 1  # raised whenever the same records' people are written otherwise, so that they are written again
 CATEGORY = {"id": 1, "name": "person"}
@@ -73,6 +74,14 @@ def stands(folder: Path, shard: int, made_from: str) -> bool:
         return False
 
 
+def check_truth(folder: Path, shards: Iterable[int]) -> None:
+    """Raise `UserError` where one of some shards has no truth, as those made before there was such a file."""
+    size_of = sizes_below(folder)
+    for path in (truth_file(folder, shard) for shard in shards):
+        if size_of(path) is None:
+            raise UserError(_missing(path))
+
+
 def read_truth(folder: Path, shards: Iterable[int]) -> dict[str, Any]:
     """The truth of some shards as a COCO annotation file holds it: people numbered from 1, of one category.
 
@@ -88,15 +97,19 @@ def read_truth(folder: Path, shards: Iterable[int]) -> dict[str, Any]:
         try:
             kept = _read(path)
         except FileNotFoundError:
-            raise UserError(
-                f"{path}: no such file; AP is computed from it, and records made before 2026-11-28 have "
-                f"none: {AGAIN}; it writes the same records again, and samples and trained models stay"
-            ) from None
+            raise UserError(_missing(path)) from None
         document["images"] += kept["images"]
         document["annotations"] += kept["annotations"]
     for number, person in enumerate(document["annotations"], 1):
         person |= {"id": number, "category_id": CATEGORY["id"]}
     return document
+
+
+def _missing(path: Path) -> str:
+    return (
+        f"{path}: no such file; AP is computed from it, and records made before 2026-11-28 have none: "
+        f"{AGAIN}; it writes the same records again, and samples and trained models stay"
+    )
 
 
 def _read(path: Path) -> dict[str, Any]:

@@ -11,6 +11,7 @@ from hgg.settings import Decides
 from pipeline.base.errors import UserError
 from pipeline.base.files import sha256_file, write_json
 from pipeline.data.shards import Manifest, held_out_shards, records_manifest, samples_manifest, stage_folder
+from pipeline.data.truth import check_truth
 from pipeline.evaluation.self_check import truth_problem
 from pipeline.settings.config import RunConfig, StageConfig
 from pipeline.settings.fingerprint import described, fingerprint
@@ -176,7 +177,7 @@ def _validation(config: RunConfig, samples: Manifest) -> Validation:
     """
     data, held_out = config.data, config.train.held_out
     records = stage_folder(config.run_root, "records", data.train_split if held_out else data.val_split)
-    records_manifest(records)
+    check_truth(records, range(len(records_manifest(records).shards)))
     problem = truth_problem(records, config.joints, config.network)
     if problem:
         log.warning(problem)

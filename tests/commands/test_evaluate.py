@@ -10,6 +10,7 @@ import yaml
 
 from pipeline.base.errors import UserError
 from pipeline.commands.evaluate import run_evaluation
+from pipeline.data.truth import truth_file
 from pipeline.metrics.coco import METRICS, coco_metrics
 from pipeline.settings.config import RunConfig
 from tests.cases.evaluation import make_records, save_untrained, write_coco
@@ -94,7 +95,7 @@ def test_what_is_missing_or_does_not_fit_is_named_before_anything_is_written(con
     other = config.model_copy(update={"network": config.network.model_copy(update={"stacks": 2})})
     with pytest.raises(UserError, match=r"another architecture.*stacks"):
         run_evaluation(other)
-    (config.data.root / "annotations" / "person_keypoints_val2017.json").unlink()
-    with pytest.raises(UserError, match=r"val2017\.json: no such file"):
+    truth_file(config.run_root / "records" / "val2017", 0).unlink()
+    with pytest.raises(UserError, match=r"truth-00000\.json: no such file.*jobs/preprocess\.py"):
         run_evaluation(config)
     assert not (config.run_root / "evaluate").exists()

@@ -8,6 +8,7 @@ import torch
 from hgg.weights import load_model
 from pipeline.base.errors import UserError
 from pipeline.base.provenance import write_results
+from pipeline.data.truth import truth_file
 from pipeline.settings.config import RunConfig
 from pipeline.training.checkpoint import FolderCheckpoints
 from pipeline.training.history import read_history
@@ -149,8 +150,8 @@ def test_missing_and_unfitting_inputs_are_named(tmp_path: Path) -> None:
         plan_stage(larger, "pretrain")
     with pytest.raises(UserError, match=r"run jobs/preprocess\.py"):
         plan_stage(changed(config, "data", train_split="other2017"), "pretrain")
-    (config.data.root / "annotations" / "person_keypoints_val2017.json").unlink()
-    with pytest.raises(UserError, match=r"set train\.validation_images=0"):
+    truth_file(config.run_root / "records" / "val2017", 0).unlink()
+    with pytest.raises(UserError, match=r"truth-00000\.json: no such file.*jobs/preprocess\.py"):
         plan_stage(config, "pretrain")
     assert plan_stage(changed(config, "train", validation_images=0), "pretrain")
 
