@@ -162,7 +162,9 @@ def _image(entry: Any, where: str, path: Path) -> CocoImage:
                 "number"
             )
         sizes[field] = size
-    truth = {"crowdIndex": values["crowdIndex"]} if "crowdIndex" in values else {}
+    crowding = values.get("crowdIndex")
+    known = isinstance(crowding, int | float) and 0 <= crowding <= 1  # else it is counted from the people
+    truth = {"crowdIndex": crowding} if known else {}
     return CocoImage(number, name, **sizes, annotations=[], has_person=False, truth=truth)
 
 

@@ -18,6 +18,7 @@ BOX_TOLERANCE = 1.0  # pixels that a box may reach outside the picture: COCO rou
 FARTHEST = 1e6  # pixels: no photograph is so large
 MOST_AREA = 100.0  # pictures: a person may reach out of one, but not so far
 BOXLIKE = 0.98  # of its extent: a segmentation that fills it is a box, which many tools write for want of one
+SHOWN = 40  # characters of a value in a message
 NOBODY = ("0", "", "false")
 
 
@@ -27,7 +28,7 @@ def is_crowd(annotation: dict[str, Any]) -> bool:
     if isinstance(value, str) and value.lower() in (*NOBODY, "1", "true"):
         return value.lower() not in NOBODY
     if value not in (None, 0, 1):
-        raise BadData("iscrowd", f"iscrowd is {value!r}, not 0 or 1")
+        raise BadData("iscrowd", f"iscrowd is {repr(value)[:SHOWN]}, not 0 or 1")
     return bool(value)
 
 
@@ -39,7 +40,7 @@ def labels_of(keypoints: Any) -> list[Any]:
     if keypoints is None:
         return []
     if not isinstance(keypoints, list):
-        raise BadData("not_a_number", f"keypoints are {keypoints!r:.40}, not a list of numbers")
+        raise BadData("not_a_number", f"keypoints are {repr(keypoints)[:SHOWN]}, not a list of numbers")
     if keypoints and isinstance(keypoints[0], list):
         return [joint[2] if isinstance(joint, list) and len(joint) == 3 else True for joint in keypoints]
     return keypoints[2::3]
@@ -120,13 +121,21 @@ def area_of(
 
     Raises `BadData`: `area`, `not_a_number`, `out_of_range`.
     """
-    if dialect.box_share:
-        return float(_positive(np.asarray(dialect.box_share * box[2] * box[3]), size))
     given = annotation.get("area")
-    if given is None or (strict and given == 0):
-        return _derived_area(annotation, box, size, corners, counts)
-    area = _checked(_array(annotation, "area"), "area", FARTHEST**2)
-    return float(_positive(area, size) if strict or area.ndim or area < 0 else area)
+    if dialect.box_share:
+        area = np.asarray(dialect.box_share * box[2] * box[3])
+    elif given is None or (strict and given == 0):
+        area = np.asarray(_derived_area(annotation, box, size, corners, counts))
+    else:
+        area = _checked(_array(annotation, "area"), "area", FARTHEST**2)
+    least = np.nextafter(0, 1) if strict else 0
+    if area.ndim or not least <= area <= MOST_AREA * size[0] * size[1]:
+        raise BadData(
+            "area",
+            f"area {str(area.tolist())[:SHOWN]} in a picture of {size[0]} x {size[1]}, where one positive "
+            "number of pixels should stand",
+        )
+    return float(area)
 
 
 def _derived_box(
@@ -156,17 +165,7 @@ def _derived_area(
             counts["area_from_segmentation"] += 1
             return area
     counts["area_from_box"] += 1
-    return float(_positive(np.asarray(BOX_SHARE * box[2] * box[3]), size))
-
-
-def _positive(area: np.ndarray, size: tuple[int, int]) -> np.ndarray:
-    if area.ndim or not 0 < area <= MOST_AREA * size[0] * size[1]:
-        raise BadData(
-            "area",
-            f"area {area.tolist()} in a picture of {size[0]} x {size[1]}, where one positive number of "
-            "pixels should stand",
-        )
-    return area
+    return float(BOX_SHARE * box[2] * box[3])
 
 
 def _array(annotation: dict[str, Any], field: str) -> np.ndarray:

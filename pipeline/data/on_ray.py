@@ -115,9 +115,8 @@ def _in_task(block: pa.Table, write: Callable[[PlannedShard], ShardRow]) -> pa.T
 def _named(planned: PlannedShard) -> str:
     """A shard by its number and its first and last image."""
     images = [image["file_name"] for image in planned.inputs.get("images", [])]
-    return f"shard {planned.shard}" + (
-        f" ({len(images)} images, {images[0]} to {images[-1]})" if images else ""
-    )
+    these = f" ({len(images)} images, {images[0]} to {images[-1]})" if images else ""
+    return f"shard {planned.shard}{these}"
 
 
 def _standing(plan: ShardPlan) -> dict[int, ShardRow]:

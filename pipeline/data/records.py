@@ -1,4 +1,7 @@
-"""Stage 1: COCO's annotations and pictures to records, one row an image, the JPEG's bytes untouched."""
+"""Stage 1: COCO's annotations and pictures to records, one row an image, the JPEG's bytes untouched.
+
+Beside each shard lies the truth that AP is computed from (`pipeline.data.truth`), of the same people.
+"""
 
 import hashlib
 import json
@@ -98,9 +101,7 @@ def write_records(
             yield record
 
     row = write_shard(folder, planned, schema, chunks(rows(), settings["row_group"]), tally)
-    write_truth(
-        folder, planned.shard, planned.truth, truth
-    )  # last: without its truth the shard does not stand
+    write_truth(folder, planned.shard, planned.truth, truth)  # last: the shard does not stand without
     return row
 
 
@@ -125,9 +126,7 @@ def to_record(
         file = (pictures / image["file_name"]).read_bytes()
     except OSError as error:
         raise BadData("unreadable_file", str(error)) from None
-    jpeg, width, height = as_annotated(
-        file, image["width"], image["height"], data, Counter() if counts is None else counts
-    )
+    jpeg, width, height = as_annotated(file, image["width"], image["height"], data, counts)
     labelled = people_and_ignored(image["annotations"], width, height, dialect, data)
     record = {
         "image_id": image["image_id"],

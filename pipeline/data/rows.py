@@ -35,7 +35,7 @@ RECORD_SCHEMA = pa.schema(
         ("file_name", pa.string()),
         ("width", pa.int32()),
         ("height", pa.int32()),
-        ("jpeg", pa.binary()),  # the file's bytes, untouched
+        ("jpeg", pa.binary()),  # the file's bytes, untouched but where the picture was turned upright
         ("people", pa.list_(PERSON)),  # those with labelled joints that are not crowds
         ("ignore", RLE),  # crowds and people without labelled joints; 1 is ignored
     ]

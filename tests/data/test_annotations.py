@@ -9,6 +9,7 @@ from hgg.skeleton import NUM_JOINTS
 from pipeline.data.annotations import people_and_ignored
 from pipeline.data.regions import to_mask
 from pipeline.data.rejects import BadData
+from pipeline.settings.formats import COCO_DIALECT, CROWDPOSE_LABELLING
 from tests.cases.tiny_coco import TinyCoco
 
 WIDTH, HEIGHT = 64, 48
@@ -136,6 +137,14 @@ def test_a_person_without_joints_is_ignored_whatever_num_keypoints_says(changes:
     assert labelled.counts["people_without_joints"] == 1
     assert labelled.truth[0]["num_keypoints"] == 0
     assert to_mask(labelled.ignore).sum() == 10 * 20
+
+
+def test_nobody_s_box_may_be_empty_and_has_no_area() -> None:
+    for dialect in (COCO_DIALECT, CROWDPOSE_LABELLING.dialect):
+        nobody = TinyCoco().add_unlabelled(1, bbox=[3, 3, 0, 0], keypoints=[0] * 3 * dialect.joints)
+        del nobody["area"]
+        labelled = people_and_ignored([json.dumps(nobody)], WIDTH, HEIGHT, dialect)
+        assert labelled.truth[0]["area"] == 0
 
 
 def test_more_people_than_are_believed() -> None:
