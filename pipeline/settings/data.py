@@ -53,8 +53,8 @@ class DataConfig(Settings):
     """Whether labels were made on the pixels as they are stored, or on the picture as its orientation tag
     turns it upright; auto goes by the annotation file's width and height, by stored pixels where both fit."""
     max_pixels: int = setting(100_000_000, NOTHING, since="2026-11-28", before=100_000_000, ge=1)
-    """Pixels of the largest picture that is read; of a larger one nothing is decoded. Decoding takes 3 bytes
-    a pixel, and its ignore region 4 more."""
+    """Pixels of the largest picture that is read; of a larger one nothing is decoded. Decoding and encoding a
+    picture take about 6 bytes a pixel in each task."""
     max_people: int = setting(500, NOTHING, since="2026-11-28", before=500, ge=1)
     """Annotations of people in an image that is used; the push term compares all pairs of them."""
     max_corners: int = setting(100_000, NOTHING, since="2026-11-28", before=100_000, ge=4)
