@@ -3,9 +3,11 @@
 import logging
 import time
 from contextlib import ExitStack
+from pathlib import Path
 from typing import Any
 
 from pipeline.base.memory import peak_mib
+from pipeline.base.s3 import in_store
 from pipeline.data.formats import annotation_file, check_layout
 from pipeline.data.records import plan_records
 from pipeline.data.samples import plan_samples
@@ -26,10 +28,11 @@ def preprocess(config: RunConfig) -> dict[str, Any]:
     splits = list(dict.fromkeys([data.train_split, data.val_split]))
     for split in splits:
         check_layout(data, split)
-    if len(splits) == 2 and annotation_file(data, splits[0]).samefile(annotation_file(data, splits[1])):
+    files = [annotation_file(data, split) for split in splits]
+    if len(files) == 2 and _same(*files):
         log.warning(
             "data.train_split=%s and data.val_split=%s are one file, %s: what is validated on is trained on",
-            *(*splits, annotation_file(data, splits[0])),
+            *(*splits, files[0]),
         )
     records = [plan_records(config, split) for split in splits]
     results: dict[str, Any] = {split: {} for split in splits}
@@ -43,6 +46,11 @@ def preprocess(config: RunConfig) -> dict[str, Any]:
         "seconds": round(time.monotonic() - begun, 1),
         "driver_peak_mib": round(peak_mib(), 1),
     }
+
+
+def _same(first: Path, second: Path) -> bool:
+    """Whether two paths are one file; links are known on disks alone."""
+    return first == second or (not in_store(first) and first.samefile(second))
 
 
 def _run(plan: ShardPlan, config: RunConfig, ray_running: ExitStack) -> dict[str, Any]:
