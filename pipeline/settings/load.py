@@ -18,7 +18,14 @@ from pipeline.settings.config import RunConfig
 from pipeline.settings.keys import flat
 from pipeline.settings.mistakes import Mistake, check
 from pipeline.settings.paths import absolute
-from pipeline.settings.sources import in_one_line, read_overrides, read_yaml, shortened, with_text_keys
+from pipeline.settings.sources import (
+    check_growth,
+    in_one_line,
+    read_overrides,
+    read_yaml,
+    shortened,
+    with_text_keys,
+)
 
 COMMAND_LINE = "command line"
 
@@ -69,7 +76,9 @@ def changed(config: RunConfig) -> dict[str, Any]:
 
 def _merge(sources: Mapping[str, dict[str, Any]]) -> dict[str, Any]:
     with in_one_line(""):
-        return with_text_keys(OmegaConf.to_container(OmegaConf.merge(*sources.values()), resolve=True))
+        merged = OmegaConf.merge(*sources.values())
+        check_growth(with_text_keys(OmegaConf.to_container(merged, resolve=False)))
+        return with_text_keys(OmegaConf.to_container(merged, resolve=True))
 
 
 def _located(mistake: Mistake, sources: Mapping[str, dict[str, Any]]) -> str:

@@ -5,6 +5,7 @@ is looked at before, as a parser that calls itself too often ends the process.
 """
 
 import io
+import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -15,6 +16,7 @@ from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from pipeline.base.errors import UserError, first_line
+from pipeline.settings.keys import flat
 
 DEEPEST = 50  # groups and lists in one another; settings need four
 MOST_BYTES = 1 << 20
@@ -44,7 +46,8 @@ def read_yaml(path: Path) -> dict[str, Any]:
             raise UserError(f"{path}: {MAPPING}")
     dotted = next((str(key) for key in values if "." in str(key)), None)
     if dotted is not None:
-        raise UserError(f"{path}: {dotted}: files nest groups: write {dotted.replace('.', ': {', 1)}: ...}}")
+        text = f"{path}: {dotted}: files nest groups: write {dotted.replace('.', ': {', 1)}: ...}}"
+        raise UserError(shortened(text))
     return with_text_keys(values)
 
 
@@ -62,6 +65,33 @@ def read_overrides(overrides: Sequence[str]) -> dict[str, Any]:
             OmegaConf.from_dotlist([text])
     with in_one_line(" ".join(overrides)):
         return with_text_keys(OmegaConf.to_container(OmegaConf.from_dotlist(list(overrides))))
+
+
+def check_growth(values: dict[str, Any]) -> None:
+    """Raise `UserError` where interpolations that name one another make a text of more than `MOST_BYTES`.
+
+    A few lines can ask for more memory than there is: each setting twice the one before. Sizes are counted
+    from above, by every word beside an interpolation that is the name of a setting.
+    """
+    texts = {key: value for key, value in flat(values).items() if isinstance(value, str)}
+    by_name: dict[str, list[str]] = {}
+    for key in texts:
+        parts = key.split(".")
+        for start in range(len(parts)):  # names may be relative
+            by_name.setdefault(".".join(parts[start:]), []).append(key)
+    sizes: dict[str, int] = {}
+
+    def size(key: str) -> int:
+        if key not in sizes:
+            sizes[key] = 0  # in a circle, which OmegaConf names
+            words = re.findall(r"[\w.]+", texts[key]) if "${" in texts[key] else []
+            named = [other for word in words for other in by_name.get(word.lstrip("."), []) if other != key]
+            sizes[key] = min(2 * MOST_BYTES, len(texts[key]) + sum(map(size, named)))
+        return sizes[key]
+
+    for key in texts:
+        if size(key) > MOST_BYTES:
+            raise UserError(f"{key}: its interpolations make more than {MOST_BYTES} characters of it")
 
 
 def with_text_keys(values: Any) -> dict[str, Any]:

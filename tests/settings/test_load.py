@@ -276,3 +276,11 @@ def test_a_mistake_inside_a_list_hides_no_other_and_names_its_file(tmp_path: Pat
         "  some.yaml: inference.scales[2]=b: input should be a valid number",
         "  pretrain.batch_size=32 does not divide by train.num_workers=3",
     ]
+
+
+def test_interpolations_that_double_one_another_are_refused_before_they_are_resolved() -> None:
+    doubled = [f"a{n}=${{a{n - 1}}}${{a{n - 1}}}" for n in range(1, 60)]
+    with pytest.raises(UserError, match=r"^a\d+: its interpolations make more than 1048576 characters"):
+        load_config([], ["a0=0123456789", *doubled])
+    config = load_config([], ["trial=twice", "data.root=/tmp/${trial}/${trial}"])
+    assert config.data.root == Path("/tmp/twice/twice")
