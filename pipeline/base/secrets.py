@@ -7,8 +7,12 @@ errors, and what MLflow is told. Only who opens a store has the address itself.
 import logging
 import re
 import shlex
-from collections.abc import Sequence
+import traceback
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
+
+from pipeline.base.errors import UserError
 
 MASK = "***"
 # A password should be percent-encoded, but people write it as it is: so it goes up to the last @ of the part
@@ -45,6 +49,20 @@ def masked_values(value: Any) -> Any:
     if isinstance(value, dict):
         return {name: masked_values(each) for name, each in value.items()}
     return [masked_values(each) for each in value] if isinstance(value, list | tuple) else value
+
+
+@contextmanager
+def masked_errors() -> Iterator[None]:
+    """A `with` block whose errors others write down with their causes: one that names a secret is told "
+    "without."""
+    try:
+        yield
+    except Exception as error:
+        whole = "".join(traceback.format_exception(error))
+        if masked(whole) == whole:
+            raise
+        kind = UserError if isinstance(error, UserError) else RuntimeError
+        raise kind(masked(f"{type(error).__name__}: {error}")) from None
 
 
 class MaskingFormatter(logging.Formatter):

@@ -60,14 +60,14 @@ def people_categories(
     Raises `UserError` where none has these joints, with both lists, or a chosen one is not there.
     """
     named = _with_joints(entries, path)
-    wanted = [_plain(joint) for joint in skeleton.names]
+    wanted = [_words(joint) for joint in skeleton.names]
     meant = [category for category in named if not chosen or _is_chosen(category, chosen)]
-    fitting = [category for category in meant if sorted(category.joints) == sorted(wanted)]
+    fitting = [category for category in meant if sorted(map(_words, category.joints)) == sorted(wanted)]
     if chosen:
         _check_chosen(named, fitting, path, chosen, skeleton)
     if not fitting:
         raise UserError(_nobody(named, path, skeleton))
-    orders = {category.number: _order(category.joints, wanted) for category in fitting}
+    orders = {category.number: _order([*map(_words, category.joints)], wanted) for category in fitting}
     return People(orders, _notes(named, fitting, orders, skeleton))
 
 
@@ -89,13 +89,15 @@ def _with_joints(entries: list[Any], path: Path) -> list[_Category]:
         number = whole_number(entry.get("id"))
         if number is None:
             raise UserError(f"{path}: not COCO's format: category id {entry.get('id')!r} is no whole number")
-        found[number] = _Category(number, str(entry.get("name", "")), [_plain(joint) for joint in joints])
+        found[number] = _Category(number, str(entry.get("name", "")), [*map(str, joints)])
     return [found[number] for number in sorted(found)]
 
 
-def _plain(joint: Any) -> str:
-    """A joint's name as all tools' spellings of it are: `Left Shoulder`, `left-shoulder`, `left_shoulder`."""
-    return re.sub(r"[\s_-]+", "_", str(joint).strip().lower())
+def _words(joint: str) -> tuple[str, ...]:
+    """What a joint's name has in all tools' spellings: `left_eye`, `Left Eye`, `leftEye`, `eye-l` are the "
+    "same."""
+    words = (word.lower() for word in re.findall(r"[A-Z](?=[A-Z][a-z])|[A-Z]?[a-z]+|[A-Z]+|[0-9]+", joint))
+    return tuple(sorted({"l": "left", "r": "right"}.get(word, word) for word in words))
 
 
 def _is_chosen(category: _Category, chosen: Sequence[str]) -> bool:
@@ -132,7 +134,7 @@ def _nobody(named: list[_Category], path: Path, skeleton: Skeleton) -> str:
     )
 
 
-def _order(joints: list[str], wanted: list[str]) -> tuple[int, ...] | None:
+def _order(joints: list[tuple[str, ...]], wanted: list[tuple[str, ...]]) -> tuple[int, ...] | None:
     order = tuple(joints.index(joint) for joint in wanted)
     return None if order == tuple(range(len(order))) else order
 

@@ -1,10 +1,12 @@
 """What is left of addresses with passwords, whatever they stand in."""
 
 import logging
+import traceback
 
 import pytest
 
-from pipeline.base.secrets import MaskingFormatter, masked, masked_command, masked_values
+from pipeline.base.errors import UserError
+from pipeline.base.secrets import MaskingFormatter, masked, masked_command, masked_errors, masked_values
 
 
 @pytest.mark.parametrize(
@@ -58,3 +60,19 @@ def test_nested_values_commands_and_log_lines() -> None:
     assert masked_command(["jobs/a.py", "run_root=a b", uri]) == "jobs/a.py 'run_root=a b' 'http://u:***@h'"
     record = logging.LogRecord("a", logging.INFO, "a.py", 1, "in %s", (uri,), None)
     assert MaskingFormatter().format(record) == "in http://u:***@h"
+
+
+def test_errors_that_others_write_down_name_no_secret_nor_do_their_causes() -> None:
+    def fail(text: str, cause: str, kind: type[Exception]) -> None:
+        try:
+            raise ValueError(cause)
+        except ValueError as error:
+            raise kind(text) from error
+
+    address = "http://me:s3cret@host/"
+    for text, cause, kind in ((address, "", OSError), ("plain", address, OSError), (address, "", UserError)):
+        with pytest.raises(UserError if kind is UserError else RuntimeError) as caught, masked_errors():
+            fail(text, cause, kind)
+        assert "s3cret" not in "".join(traceback.format_exception(caught.value))
+    with pytest.raises(OSError, match="plain"), masked_errors():
+        fail("plain", "as plain", OSError)

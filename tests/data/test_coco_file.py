@@ -2,6 +2,7 @@
 
 import codecs
 import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -206,7 +207,7 @@ def test_joints_in_another_order_are_put_right(tmp_path: Path, triples: bool) ->
         person["keypoints"] = joints if triples else [number for joint in joints for number in joint]
     path.write_text(json.dumps(document))
     read = read_coco(path)
-    assert "names its joints in another order (right_ankle, left_ankle, right_knee, ...)" in read.notes[0]
+    assert "names its joints in another order (Right Ankle, Left Ankle, Right Knee, ...)" in read.notes[0]
     found = [json.loads(text)["keypoints"] for image in read.images for text in image.annotations]
     wanted = [json.loads(text)["keypoints"] for image in plain.images for text in image.annotations]
     flat = [[number for joint in joints for number in joint] for joints in found] if triples else found
@@ -221,3 +222,25 @@ def test_an_annotation_of_an_unknown_category_costs_its_image(tmp_path: Path) ->
     assert [image.image_id for image in read.images] == [10]
     assert read.rejected[0].reason == "unknown_category"
     assert "category_id 7" in read.rejected[0].detail
+
+
+@pytest.mark.parametrize(
+    "spell",
+    [
+        str.upper,
+        lambda name: name.replace("_", "-"),
+        lambda name: name.title().replace("_", ""),
+        lambda name: "_".join(reversed(name.split("_"))),
+        lambda name: name.replace("left", "L").replace("right", "R"),
+        lambda name: name.title().replace("Left_", "L").replace("Right_", "R"),
+    ],
+)
+def test_joints_are_known_in_the_spelling_of_any_tool(tmp_path: Path, spell: Callable[[str], str]) -> None:
+    coco = TinyCoco()
+    coco.add_image()
+    path, document = coco.write(tmp_path, "val"), coco.document()
+    document["categories"][0]["keypoints"] = [spell(name) for name in JOINTS]
+    path.write_text(json.dumps(document))
+    read = read_coco(path)
+    assert len(read.images[0].annotations) == 1
+    assert read.notes == []

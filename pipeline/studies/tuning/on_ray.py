@@ -17,6 +17,7 @@ from ray.tune.search.optuna import OptunaSearch
 
 from pipeline.base.errors import UserError, first_line
 from pipeline.base.provenance import Origin
+from pipeline.base.secrets import masked_errors
 from pipeline.cluster.resources import cpus_needed, in_tasks, limit_threads, ray_storage, room_for
 from pipeline.cluster.start import start_ray
 from pipeline.settings.config import RunConfig, TrainConfig
@@ -176,13 +177,14 @@ def _trainable(base: RunConfig, parent: str, origin: Origin) -> Callable[[dict[s
 
     def trial(config: dict[str, float], base: RunConfig) -> None:
         limit_threads(base.train)
-        run_trial(
-            point_config(base, config),
-            {PARENT: parent},
-            scored=lambda step, ap: tune.report({STEP: step, METRIC: ap}),
-            callbacks=[TuneReportCallback()] if base.train.num_workers else [],
-            origin=origin,
-        )
+        with masked_errors():  # Tune writes them into error.txt
+            run_trial(
+                point_config(base, config),
+                {PARENT: parent},
+                scored=lambda step, ap: tune.report({STEP: step, METRIC: ap}),
+                callbacks=[TuneReportCallback()] if base.train.num_workers else [],
+                origin=origin,
+            )
 
     # Tune writes the function into its files, and so what it holds; tracking.uri may have a password.
     return tune.with_parameters(trial, base=base)
