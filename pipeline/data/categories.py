@@ -94,8 +94,7 @@ def _with_joints(entries: list[Any], path: Path) -> list[_Category]:
 
 
 def _words(joint: str) -> tuple[str, ...]:
-    """What a joint's name has in all tools' spellings: `left_eye`, `Left Eye`, `leftEye`, `eye-l` are the "
-    "same."""
+    """What a joint's name has in all spellings: `left_eye`, `Left Eye`, `leftEye`, `LEye` are one."""
     words = (word.lower() for word in re.findall(r"[A-Z](?=[A-Z][a-z])|[A-Z]?[a-z]+|[A-Z]+|[0-9]+", joint))
     return tuple(sorted({"l": "left", "r": "right"}.get(word, word) for word in words))
 
