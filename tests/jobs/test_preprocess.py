@@ -223,7 +223,9 @@ def test_all_bad_images_are_counted_and_the_first_named(root: Path, tmp_path: Pa
     options = {"data.max_rejected": 0, "data.shard_images": 3, "data.workers": 1, **one_file}
     _, err = run(settings(root, tmp_path / "run", **options), code=2)
     assert f"{sum(expected.values())} bad images, more than data.max_rejected=0" in err.splitlines()[-1]
-    assert "first: 999: unknown_image: annotation" in err.splitlines()[-1]
+    assert (
+        "first: 000000000011.jpg: empty_file: 0 bytes; 000000000012.jpg: truncated: " in err.splitlines()[-1]
+    )
     assert "data.train_split=train and data.val_split=val are one file" in err
     assert "the others are looked at, to count all" in err
 
