@@ -114,8 +114,8 @@ def test_results_that_json_cannot_hold_are_an_error_of_ours(job: Path) -> None:
     assert "NaN" not in done.stdout
 
 
-@pytest.mark.usefixtures("interruptible")
-def test_interrupt_is_130_without_a_traceback(job: Path) -> None:
+def _signalled(job: Path, number: signal.Signals) -> tuple[int, str]:
+    """Exit code and standard error of a job that a signal reaches at work."""
     process = subprocess.Popen(
         [sys.executable, str(job), "--source", "wait"],
         stdout=subprocess.PIPE,
@@ -125,32 +125,25 @@ def test_interrupt_is_130_without_a_traceback(job: Path) -> None:
     try:
         assert process.stdout is not None
         assert process.stdout.readline() == "waiting\n"
-        process.send_signal(signal.SIGINT)
+        process.send_signal(number)
         _, error = process.communicate(timeout=30)
     finally:
         process.kill()
         process.communicate()
-    assert process.returncode == 130
+    return process.returncode, error
+
+
+@pytest.mark.usefixtures("interruptible")
+def test_interrupt_is_130_without_a_traceback(job: Path) -> None:
+    code, error = _signalled(job, signal.SIGINT)
+    assert code == 130
     assert error.endswith("stopped\n")
     assert "Traceback" not in error
 
 
 def test_sigterm_is_143_with_one_line(job: Path) -> None:
-    process = subprocess.Popen(
-        [sys.executable, str(job), "--source", "wait"],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
-    try:
-        assert process.stdout is not None
-        assert process.stdout.readline() == "waiting\n"
-        process.terminate()
-        _, error = process.communicate(timeout=30)
-    finally:
-        process.kill()
-        process.communicate()
-    assert process.returncode == 143
+    code, error = _signalled(job, signal.SIGTERM)
+    assert code == 143
     assert error.splitlines()[1:] == ["stopped by SIGTERM; the same command goes on"]
 
 
