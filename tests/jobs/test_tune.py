@@ -4,6 +4,7 @@ import subprocess
 import time
 from pathlib import Path
 
+import psutil
 import pytest
 from mlflow import MlflowClient
 
@@ -60,8 +61,12 @@ def _kill_in_the_middle(job: Job) -> None:
                 assert time.monotonic() < deadline
                 time.sleep(0.05)
         finally:
+            started = psutil.Process(process.pid).children(recursive=True)
             process.kill()
             process.wait()
+            # Ray's own processes see a moment later that nobody is left to work for, and write until then.
+            _, running = psutil.wait_procs(started, timeout=SECONDS)
+    assert not running
     # As when killed a moment earlier: Tune's own files of scores come later than the line in the log.
     for name in ("result.json", "progress.csv"):
         for path in job.config.run_root.glob(f"tune/*/ray/trial_*/{name}"):
