@@ -62,10 +62,12 @@ def _kill_in_the_middle(job: Job) -> None:
                 time.sleep(0.05)
         finally:
             started = psutil.Process(process.pid).children(recursive=True)
+            trials = [each for each in started if "ray::ImplicitFunc" in each.cmdline()]
             process.kill()
             process.wait()
-            # Ray's own processes see a moment later that nobody is left to work for, and write until then.
-            _, running = psutil.wait_procs(started, timeout=SECONDS)
+            # They see some seconds later that nobody is left to work for, and write until then.
+            _, running = psutil.wait_procs(trials, timeout=60)
+    assert trials
     assert not running
     # As when killed a moment earlier: Tune's own files of scores come later than the line in the log.
     for name in ("result.json", "progress.csv"):
