@@ -1,16 +1,16 @@
 """In which order training reads samples: a function of (seed, epoch), whatever the number of workers.
 
-Three things have to hold at once. The images of a step must not depend on how many ranks or
-loader processes share the work, so that one and two workers see the same losses. No rank may
-read what another one needs, since compressed columns cost about as much to read as a picture to
-decode. And a run must start at any step without decoding what lies before it.
+Three things have to hold at once. The images of a step must not depend on how many ranks share
+the work, so that one and two workers see the same losses. No rank may read what another one needs,
+since compressed columns cost about as much to read as a picture to decode. And a run must start at
+any step without decoding what lies before it.
 
 So an epoch is dealt into lanes. The units (file, row group) are shuffled; the rows in that order
 are cut into `lanes` equal segments; each lane walks its own segment, its rows shuffled inside
 windows of `WINDOW`. Step k takes the k-th slice of every lane. A rank owns a contiguous block of
-the lanes and a loader process a part of that block, so a unit is read once, or twice where a
-segment's end cuts it. The number of lanes follows from the batch size alone as long as the number
-of ranks divides it; where a lane stands at step k is a multiplication.
+the lanes, so a unit is read once, or twice where a segment's end cuts it. The number of lanes
+follows from the batch size alone as long as the number of ranks divides it; where a lane stands at
+step k is a multiplication.
 """
 
 import math

@@ -74,7 +74,7 @@ def views_per_second(config: RunConfig, seconds: float) -> float:
 
 
 def samples_per_second(config: RunConfig, seconds: float) -> float:
-    """Samples that one rank reads and decodes, with `train.loader_workers`; starting them is not counted."""
+    """Samples that one rank reads and decodes with `train.loader_workers` threads, once they have begun."""
     stream = training_batches(_reader(config, config.pretrain), config.train.loader_workers)
     next(stream)
     read, begun = 0, time.perf_counter()

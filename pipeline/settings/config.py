@@ -67,7 +67,8 @@ class TrainConfig(Settings):
     cpus_per_worker: float = setting(1.0, NOTHING, gt=0.0)
     """CPUs that Ray reserves per worker."""
     loader_workers: int = setting(0, NOTHING, ge=0)
-    """Processes per worker that decode samples; 0 decodes in the worker."""
+    """Threads per worker that decode the next batches during a step, no more than there are processors;
+    0 decodes in the training thread."""
     max_failures: int = setting(3, NOTHING, ge=0)
     """How often Ray restarts the workers before the run fails."""
     pretrained: Path | None = setting(None, NOTHING)

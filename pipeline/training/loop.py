@@ -82,7 +82,7 @@ def train(
     Args:
         training: is changed in place.
         forward: the objective, or DDP around it.
-        batches: this rank's, beginning with that of the next step.
+        batches: this rank's, beginning with that of the next step; none is kept when the next is asked for.
         validate: called on every rank after each `validate_every` steps and the last; gives `ap` and
             `ap_ae`, the same on every rank, or None where nothing is validated.
         report: called on every rank with each log line's figures, means over ranks and steps.

@@ -1,6 +1,7 @@
 """What every rank of a training stage does: build, restore, train, and on rank 0 write what is seen of it."""
 
-from collections.abc import Iterator
+from collections.abc import Generator
+from contextlib import closing
 from typing import Any
 
 import torch
@@ -12,6 +13,7 @@ from hgg.objective import Objective
 from hgg.weights import load_network
 from pipeline.base.errors import UserError
 from pipeline.base.memory import keep_freed_memory
+from pipeline.batches.collate import Batch
 from pipeline.batches.loader import training_batches
 from pipeline.batches.reader import SampleReader
 from pipeline.training.checkpoint import Checkpoints, restore_checkpoint
@@ -36,13 +38,16 @@ def run_worker(run: StageRun, checkpoints: Checkpoints, device: torch.device) ->
     latest = checkpoints.latest()
     if latest is not None:
         restore_checkpoint(latest, training)
-    with logging_to(run.folder / "train.log") if rank() == 0 else silent():
+    with (
+        logging_to(run.folder / "train.log") if rank() == 0 else silent(),
+        closing(_batches(run, training.progress.step, device)) as batches,
+    ):
         outputs = Outputs(run, training, checkpoints)
         outputs.begin()
         train(
             training,
             distributed(training.objective, device),
-            _batches(run, training.progress.step),
+            batches,
             run.settings,
             run.config.train,
             validate=outputs.validate,
@@ -82,8 +87,8 @@ def distributed(objective: Objective, device: torch.device) -> nn.Module:
     )
 
 
-def _batches(run: StageRun, step: int) -> Iterator[Any]:
-    """This rank's batches after `step`."""
+def _batches(run: StageRun, step: int, device: torch.device) -> Generator[Batch, None, None]:
+    """This rank's batches after `step`, on its device."""
     options = run.config.train
     reader = SampleReader(
         run.samples,
@@ -94,4 +99,4 @@ def _batches(run: StageRun, step: int) -> Iterator[Any]:
         start_step=step,
         held_out=options.held_out,
     )
-    return training_batches(reader, options.loader_workers)
+    return training_batches(reader, options.loader_workers, device)

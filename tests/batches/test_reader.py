@@ -97,8 +97,8 @@ def test_a_stream_starts_at_any_step(folder: Path, start: int) -> None:
 
 def test_what_is_skipped_is_not_decoded(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     decoded = []
-    real = collate._decode
-    monkeypatch.setattr(collate, "_decode", lambda jpeg: decoded.append(1) or real(jpeg))
+    real = collate.decode_jpeg
+    monkeypatch.setattr(collate, "decode_jpeg", lambda *at: decoded.append(1) or real(*at))
     take(folder, 1, batch_size=8, start_step=1000)
     assert len(decoded) == 8
 
