@@ -71,7 +71,7 @@ graclus: $(STAMP) ## Compile torch-cluster (8 to 16 minutes), for grouping.match
 		$(PIP_INSTALL) --no-build-isolation --no-binary torch-cluster 'torch-cluster==1.6.3'
 	@$(PYTHON) -c 'import torch_cluster; print("torch-cluster", torch_cluster.__version__)'
 
-bench: $(STAMP) ## Time every piece of work here (7 minutes), and write docs/performance.md with its picture.
+bench: $(STAMP) ## Time every piece of work here (8 minutes), and write docs/performance.md with its picture.
 	@$(PYTHON) -m tests.benchmarks.performance
 
 bench-compare: $(STAMP) ## Time the pieces of grouping and encoding here and at the commit REF, in turn.

@@ -1,8 +1,10 @@
 """Drawn pictures as records and samples on disk, for benchmarks of what reads and trains on them."""
 
+import shutil
 from pathlib import Path
 from typing import Any
 
+from pipeline.data.shards import ShardRow, samples_manifest, shard_file, stage_folder, write_manifest
 from pipeline.settings.config import RunConfig
 from pipeline.settings.load import load_config
 from pipeline.synthetic.dataset import make_dataset
@@ -32,3 +34,16 @@ def draw_samples(config: RunConfig) -> None:
     """The pictures, their records and their samples."""
     draw(config)
     make_samples(config, config.data.train_split)
+
+
+def repeat_samples(config: RunConfig, times: int) -> None:
+    """The drawn samples so many times over, as shards of their own: many row groups, soon drawn."""
+    folder = stage_folder(config.run_root, "samples", config.data.train_split)
+    manifest = samples_manifest(folder)
+    shards = []
+    for number in range(times * len(manifest.shards)):
+        row = manifest.shards[number % len(manifest.shards)]
+        if row["file"] != shard_file(number):
+            shutil.copy(folder / row["file"], folder / shard_file(number))
+        shards.append(ShardRow(**row | {"shard": number, "file": shard_file(number), "rejected": []}))
+    write_manifest(folder, "samples", manifest.split, manifest.settings, shards, {}, [])
