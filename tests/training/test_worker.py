@@ -1,5 +1,6 @@
 """A stage in one process without Ray and MLflow: what it writes, how it resumes, what it refuses."""
 
+import threading
 from pathlib import Path
 
 import pytest
@@ -60,13 +61,15 @@ def test_a_stage_leaves_models_history_curves_and_pictures(tmp_path: Path) -> No
     assert f"{run.name}: starting at step 0 of 6, 1 process" in lines[0]
 
 
-def test_a_killed_stage_goes_on_to_the_same_weights(tmp_path: Path) -> None:
+@pytest.mark.parametrize("threads", [0, 2])
+def test_a_killed_stage_goes_on_to_the_same_weights(tmp_path: Path, threads: int) -> None:
     undisturbed = plan_stage(tiny_run(tmp_path / "one"), "pretrain")
-    killed = plan_stage(tiny_run(tmp_path / "two"), "pretrain")
+    killed = plan_stage(tiny_run(tmp_path / "two", loader_workers=threads), "pretrain")
     assert killed.name == undisturbed.name
     start(undisturbed)
     with pytest.raises(KilledError):
         start(killed, Killing)
+    assert not [thread for thread in threading.enumerate() if thread.name.startswith("decode")]
     assert [row["step"] for row in read_history(killed.folder / "metrics.csv")] == [2, 4]
     start(killed)
     assert "resuming at step 3 of 6" in (killed.folder / "train.log").read_text()
