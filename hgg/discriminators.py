@@ -6,7 +6,7 @@ the distance of two embeddings takes its place.
 
 Embeddings may have further dimensions before the last (of several views); logits keep them.
 
-Letters: E edges, M macro-nodes, H hidden features.
+Letters: E edges, X macro-nodes, H hidden features.
 """
 
 import torch.nn.functional as F
@@ -36,14 +36,21 @@ class EdgeDiscriminator(nn.Module):
         super().__init__()
         self.perceptron = _perceptron(2 * config.hidden, config)
 
-    def forward(self, first_EH: Tensor, second_EH: Tensor) -> Tensor:
-        """(E, H) twice to logits (E,); symmetric: the input is the sum and the absolute difference."""
-        # The first layer in two halves: the 2 H inputs of a pair side by side would be a copy of both.
+    def forward(self, feature_XH: Tensor, first_E: Tensor, second_E: Tensor) -> Tensor:
+        """Logits (E,) of pairs of macro-nodes, by their numbers in (X, H).
+
+        Symmetric: the input is the sum and the absolute difference of a pair.
+        """
+        # The first layer in two halves: that of the sum is one product a macro-node, not one a pair.
         first, rest = self.perceptron[0], self.perceptron[1:]
         assert isinstance(first, nn.Linear)
         sum_HH, difference_HH = first.weight.chunk(2, dim=1)
-        hidden_EH = F.linear(first_EH + second_EH, sum_HH, first.bias)
-        hidden_EH += F.linear((first_EH - second_EH).abs(), difference_HH)
+        half_XH = F.linear(feature_XH, sum_HH)
+        hidden_EH = half_XH.index_select(0, first_E)
+        hidden_EH += half_XH.index_select(0, second_E)
+        apart_EH = feature_XH.index_select(0, first_E)
+        apart_EH -= feature_XH.index_select(0, second_E)
+        hidden_EH += F.linear(apart_EH.abs(), difference_HH, first.bias)
         return rest(hidden_EH).squeeze(-1)
 
 
@@ -55,9 +62,10 @@ class EmbeddingDistance(nn.Module):
     about -1 for these.
     """
 
-    def forward(self, first_EH: Tensor, second_EH: Tensor) -> Tensor:
-        """(E, H) twice to logits (E,), at most 1."""
-        return 1 - (first_EH - second_EH).square().mean(dim=-1)
+    def forward(self, feature_XH: Tensor, first_E: Tensor, second_E: Tensor) -> Tensor:
+        """Logits (E,), at most 1, of pairs of macro-nodes, by their numbers in (X, H)."""
+        apart_EH = feature_XH.index_select(0, first_E) - feature_XH.index_select(0, second_E)
+        return 1 - apart_EH.square().mean(dim=-1)
 
 
 class MacroDiscriminator(nn.Module):
@@ -67,6 +75,6 @@ class MacroDiscriminator(nn.Module):
         super().__init__()
         self.perceptron = _perceptron(config.hidden, config)
 
-    def forward(self, feature_MH: Tensor) -> Tensor:
-        """(M, H) to logits (M,)."""
-        return self.perceptron(feature_MH).squeeze(-1)
+    def forward(self, feature_XH: Tensor) -> Tensor:
+        """(X, H) to logits (X,)."""
+        return self.perceptron(feature_XH).squeeze(-1)

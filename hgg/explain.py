@@ -82,8 +82,8 @@ def explain_rounds(hierarchy: Hierarchy, number: int, cut: float) -> list[Step]:
         if not into:
             break
         member = [into.get(node, node) for node in member]
-        formed = each.pairs[0, each.merged].tolist()
-        verdicts = dict(zip(formed, each.macros.logit.sigmoid().tolist(), strict=True))
+        formed = each.after.number.flatten()[each.formed].tolist()
+        verdicts = dict(zip(formed, each.macros.logit[each.formed].sigmoid().tolist(), strict=True))
         steps.append(Step(edges, member, verdicts))
     return steps
 

@@ -1,16 +1,37 @@
 """The keypoint graph: candidates are nodes, pairs of different types are edges (section 3.1, Fig. 4a).
 
-Letters: B images, N candidates, V visual channels, J joint types, E edges, T views.
+Which nodes an edge joins is a matrix of an image's nodes, so that nobody has to wait for a number of edges:
+on a GPU each such number stops the queue of its work. One look gives the sizes that the host needs.
+
+Letters: B images, N candidates, V visual channels, J joint types, M macro-nodes, E edges, T views.
 """
 
+from collections.abc import Iterator, Sequence
+from typing import NamedTuple
+
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from hgg.candidates import Candidates
 from hgg.skeleton import COCO, GraphName, Skeleton, graph_links
 
-EDGES_AT_ONCE = 2048  # 64 features of each are half a MB; 512 to 4,096 take the same time within a fifth
+NEVER = 2.0**16  # outweighs all links of a pair, of which there are J² at most
+# Pairs whose features are computed together. A CPU's cache holds 2,048 pairs of 64 features (half a MB); all
+# of a crowd's take it several times as long. A GPU wants as many as its memory has room for (here 0.5 GB).
+PAIRS_AT_ONCE, PAIRS_AT_ONCE_GPU = 2048, 2**21
+
+
+class Graph(NamedTuple):
+    """The edges among the candidates of each image."""
+
+    joined: Tensor
+    """(B, N, N) bool, symmetric; false in padding."""
+    silence: Tensor
+    """(B, N, N, 1) float32, 0 for an edge and -inf elsewhere: what a message has on top."""
+    edges: int
+    """Edges of the whole batch, each once."""
+    sizes: list[int]
+    """Candidates of each image."""
 
 
 def num_features(visual_dim: int, skeleton: Skeleton = COCO, *, score: bool = False) -> int:
@@ -41,50 +62,88 @@ def node_features(
         kind_BN = torch.tensor(skeleton.flip_index, device=kind_BN.device)[kind_BN]
         last_B1 = candidates.size[:, :1].to(xy_BN2.dtype) - 1
         xy_BN2 = torch.stack((last_B1 - xy_BN2[..., 0], xy_BN2[..., 1]), dim=-1)
-    kind_BNJ = F.one_hot(kind_BN, skeleton.count).to(candidates.tag.dtype)
+    kind_BNJ = one_hot(kind_BN, skeleton.count, candidates.tag.dtype)
     side_B11 = candidates.size.amax(dim=1)[:, None, None]
     features = [candidates.tag[..., view, None], candidates.visual[:, :, view], kind_BNJ, xy_BN2 / side_B11]
     return torch.cat([*features, candidates.score[..., None]] if score else features, dim=-1)
 
 
-def both_ways(pairs_2E: Tensor) -> Tensor:
-    """Directed edges (2, 2 E), from the neighbour j to the node i; ordered by i where gradients are wanted.
+def one_hot(kind_BN: Tensor, joint_types: int, dtype: torch.dtype) -> Tensor:
+    """(B, N, J); torch's own looks for types that are out of range, and waits for the answer."""
+    return torch.eye(joint_types, dtype=dtype, device=kind_BN.device)[kind_BN]
 
-    Only the maximum that has a gradient needs the order; sorting takes a tenth of the inference of a crowd.
+
+def link_rule(graph: GraphName, skeleton: Skeleton = COCO) -> Tensor:
+    """What a graph of Fig. 4a joins: 1 for two types that it does, `-NEVER` for a type with itself, else 0.
+
+    (J, J) float32, symmetric.
     """
-    edges_2D = torch.cat((pairs_2E.flip(0), pairs_2E), dim=1)
-    return edges_2D[:, edges_2D[1].argsort(stable=True)] if torch.is_grad_enabled() else edges_2D
-
-
-def in_cache(edges_2E: Tensor) -> tuple[Tensor, ...]:
-    """The edges in parts whose features a CPU's cache holds: all of a crowd's take it five times as long.
-
-    One part where gradients are wanted, which need all features anyway, and on a GPU.
-    """
-    if torch.is_grad_enabled() or edges_2E.is_cuda:
-        return (edges_2E,)
-    return edges_2E.split(EDGES_AT_ONCE, dim=1)
-
-
-def joined_types(graph: GraphName, skeleton: Skeleton = COCO) -> Tensor:
-    """(J, J) bool, symmetric: which joint types a graph of Fig. 4a joins."""
-    joined_JJ = torch.zeros(skeleton.count, skeleton.count, dtype=torch.bool)
+    rule_JJ = -NEVER * torch.eye(skeleton.count)
     for a, b in graph_links(graph, skeleton):
-        joined_JJ[a, b] = joined_JJ[b, a] = True
-    return joined_JJ
+        rule_JJ[a, b] = rule_JJ[b, a] = 1.0
+    return rule_JJ
 
 
-def keypoint_graph(candidates: Candidates, joined_JJ: Tensor) -> Tensor:
-    """Edges between all valid candidates of one image whose types are joined.
+def compatible(types_BMJ: Tensor, linked_BMJ: Tensor) -> Tensor:
+    """Whether an edge joins two macro-nodes: some of their types are linked, and they share none.
 
-    Nodes carry one number over the whole batch, image * N + candidate, so that a batch is
-    one graph of separate parts.
+    This is all that pruning leaves of a graph (Algorithm 1): an edge between two members goes when their
+    macro-nodes share a type, and macro-nodes only grow.
+
+    Args:
+        types_BMJ: 1 for the types of a macro-node's members, all 0 where there is none.
+        linked_BMJ: those times `link_rule`.
 
     Returns:
-        (2, E) int64, each edge once, the smaller number first, in ascending order.
+        (B, M, M) bool, symmetric.
     """
-    joined_BNN = joined_JJ[candidates.kind[:, :, None], candidates.kind[:, None, :]]
-    edge_BNN = joined_BNN & candidates.valid[:, :, None] & candidates.valid[:, None, :]
-    image_E, first_E, second_E = edge_BNN.triu(diagonal=1).nonzero(as_tuple=True)
-    start_E = image_E * candidates.kind.shape[1]
-    return torch.stack((start_E + first_E, start_E + second_E))
+    return torch.bmm(types_BMJ, linked_BMJ.mT) > 0
+
+
+def keypoint_graph(candidates: Candidates, rule_JJ: Tensor) -> Graph:
+    """Edges between all valid candidates of one image whose types are linked."""
+    types_BNJ = one_hot(candidates.kind, len(rule_JJ), rule_JJ.dtype) * candidates.valid[..., None]
+    joined_BNN = compatible(types_BNJ, types_BNJ @ rule_JJ)
+    both, *sizes = torch.cat((joined_BNN.sum()[None], candidates.valid.sum(dim=1))).tolist()
+    return Graph(joined_BNN, silence_of(joined_BNN, rule_JJ.dtype), both // 2, sizes)
+
+
+def silence_of(joined_BNN: Tensor, dtype: torch.dtype) -> Tensor:
+    """`Graph.silence` of the edges."""
+    nothing_BNN = torch.zeros((), dtype=dtype, device=joined_BNN.device).expand_as(joined_BNN)
+    return nothing_BNN.masked_fill(~joined_BNN, -torch.inf)[..., None]
+
+
+def list_pairs(joined_BMM: Tensor, edges: int) -> tuple[Tensor, Tensor, Tensor]:
+    """The edges of a matrix that holds so many, each once.
+
+    Returns:
+        Image, smaller and larger row of each, (E,) int64, in ascending order.
+    """
+    if edges == 0:
+        nothing_E = torch.empty(0, dtype=torch.int64, device=joined_BMM.device)
+        return nothing_E, nothing_E, nothing_E
+    # Told the number, it has nothing to ask the device for.
+    image_E, first_E, second_E = joined_BMM.triu(diagonal=1).nonzero_static(size=edges).unbind(dim=1)
+    return image_E, first_E, second_E
+
+
+def pairs_at_once(device: torch.device) -> int:
+    """How many pairs' features this device should hold at a time."""
+    return PAIRS_AT_ONCE_GPU if device.type == "cuda" else PAIRS_AT_ONCE
+
+
+def parts(sizes: Sequence[int], at_once: int) -> Iterator[tuple[slice, slice, slice]]:
+    """Matrices of pairs, cut into parts of about so many: images, rows and columns of each.
+
+    Several whole images make a part where they fit; else rows of one image do. What no image of a part needs,
+    as all of it is padding, is in none.
+    """
+    most = max(sizes, default=0)
+    together = max(1, at_once // max(1, most * most))
+    for start in range(0, len(sizes), together):
+        images = slice(start, min(start + together, len(sizes)))
+        width = max(sizes[images])
+        rows = max(1, at_once // max(1, width * (images.stop - start)))
+        for row in range(0, width, rows):
+            yield images, slice(row, min(row + rows, width)), slice(0, width)

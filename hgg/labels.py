@@ -1,28 +1,36 @@
 """Labels of candidates, of edges between macro-nodes, and of macro-nodes (section 3.2).
 
-A label is a person's index, or one of three marks. Candidates are given to people by
-per-keypoint OKS; the label of a merged macro-node follows from its members' alone, so
-every round of Algorithm 1 can be supervised.
+A candidate's label is a person's index, or one of two marks. Candidates are given to people by
+per-keypoint OKS; what a macro-node is follows from its members' labels alone, so every
+round of Algorithm 1 can be supervised.
+
+A macro-node bears three marks: the lowest person among its members, minus the highest, and -1
+where a member is ignored, else 0. A candidate that is nobody's counts as a person of its own, an
+ignored one as none. So marks of macro-nodes that merge are minima, and a macro-node is pure where
+the first two add up to 0.
 
 The one-to-one assignment is the same locally dominant matching that merges macro-nodes,
 not the Hungarian algorithm: it runs for a whole batch at once. With jittered candidates around
 the joints of 39 photographs of COCO, 0 to 0.5 % of the accepted pairs differ; where joints of one
 type lie about 1.5 OKS units (2k sqrt(area)) apart, 2 to 9 % do (`tests/hgg/test_labels.py`).
 
-Letters: B images, N candidates, P people, J joint types, E edges.
+Letters: B images, N candidates, P people, J joint types, E edges,
+X macro-nodes, of three marks each.
 """
 
 import torch
 from torch import Tensor
 
 from hgg.candidates import Candidates
-from hgg.matching import dominant_matching
+from hgg.matching import dominant_assignment
 from hgg.skeleton import COCO, Skeleton
 from hgg.targets import Targets
 
 BACKGROUND = -1  # a candidate that is nobody's joint
 IGNORED = -2  # not supervised: a duplicate of a labelled joint, or inside an ignore region
-IMPURE = -3  # a macro-node with candidates of two people, or with background beside anything
+UNCLEAR = -3  # of a macro-node that is not one person for certain
+NOBODY = 2**40  # and a candidate's number: the person that a candidate of the background is, and no other
+UNKNOWN = 2**60  # as lowest and as minus highest person: no member is known
 OKS_ACCEPTED = 0.5  # as the assignment radius of other graph groupings; half of the best possible
 SMALLEST_AREA = 1.0  # cells²; keeps OKS finite for people annotated without an area
 
@@ -59,20 +67,18 @@ def assign(candidates: Candidates, targets: Targets, skeleton: Skeleton = COCO) 
     """
     oks_BNP = keypoint_oks(candidates, targets, skeleton)
     near_BNP = oks_BNP >= OKS_ACCEPTED
-    image_E, candidate_E, person_E = near_BNP.nonzero(as_tuple=True)
-    batch, num_candidates, people = oks_BNP.shape
-    joint_E = (image_E * people + person_E) * targets.joints.shape[2] + candidates.kind[image_E, candidate_E]
-    node_E = image_E * num_candidates + candidate_E
-    nodes = batch * num_candidates
-    chosen_E = dominant_matching(
-        torch.stack((node_E, nodes + joint_E)),
-        oks_BNP[image_E, candidate_E, person_E],
-        nodes + targets.joints.shape[:3].numel(),
+    nothing_BN = ~near_BNP.any(dim=2)
+    label_BN = torch.where(
+        nothing_BN & ~(_in_ignore_region(candidates, targets.mask) & candidates.valid), BACKGROUND, IGNORED
     )
-    label_BN = torch.full_like(candidates.kind, BACKGROUND)
-    label_BN[near_BNP.any(dim=2) | (_in_ignore_region(candidates, targets.mask) & candidates.valid)] = IGNORED
-    label_BN[image_E[chosen_E], candidate_E[chosen_E]] = person_E[chosen_E]
-    return label_BN
+    if oks_BNP.shape[2] == 0:
+        return label_BN
+    # Types do not compete: each is a graph of its own, of all candidates and people.
+    type_J = torch.arange(skeleton.count, device=oks_BNP.device)
+    open_BJNP = (candidates.kind[:, None] == type_J[:, None])[..., None] & near_BNP[:, None]
+    weight_GNP = torch.where(open_BJNP, oks_BNP[:, None], -torch.inf).flatten(0, 1)
+    person_BN = dominant_assignment(weight_GNP).view(-1, skeleton.count, label_BN.shape[1]).amax(dim=1)
+    return torch.where(person_BN >= 0, person_BN, label_BN)
 
 
 def _in_ignore_region(candidates: Candidates, mask_BSS: Tensor) -> Tensor:
@@ -82,40 +88,48 @@ def _in_ignore_region(candidates: Candidates, mask_BSS: Tensor) -> Tensor:
     return mask_BSS.flatten(1).gather(1, cell_BN) < 0.5
 
 
-def merged_label(first_E: Tensor, second_E: Tensor) -> Tensor:
-    """Label of the members of two macro-nodes together, ignored ones not counted.
+def marks_of(label_BN: Tensor) -> Tensor:
+    """Marks of macro-nodes of one candidate each, by its label: (B, N, 3) int64.
 
-    One person stays that person; two people, and background beside anything, are impure.
-    Commutative and associative, so the order of the merges does not matter.
+    Those of a macro-node are the minima of its members' marks, in whatever order they merge.
     """
-    same = (first_E == second_E) & (first_E >= 0)
-    label_E = torch.where(same, first_E, IMPURE)
-    label_E = torch.where(second_E == IGNORED, first_E, label_E)
-    return torch.where(first_E == IGNORED, second_E, label_E)
+    number_BN = torch.arange(label_BN.numel(), device=label_BN.device).view_as(label_BN)
+    person_BN = torch.where(label_BN == BACKGROUND, NOBODY + number_BN, label_BN)
+    ignored_BN = label_BN == IGNORED
+    low_BN = person_BN.masked_fill(ignored_BN, UNKNOWN)
+    high_BN = (-person_BN).masked_fill(ignored_BN, UNKNOWN)
+    return torch.stack((low_BN, high_BN, -ignored_BN.long()), dim=-1)
 
 
-def with_ignored(label_A: Tensor, ignored_A: Tensor) -> Tensor:
-    """Label of macro-nodes, of which some have ignored members: these are impure or ignored."""
-    return torch.where(ignored_A & (label_A != IMPURE), IGNORED, label_A)
+def single_person(marks_XK: Tensor) -> Tensor:
+    """The person that every member is, (X,) int64; `UNCLEAR` where they are two, or some are ignored."""
+    low_X, high_X, ignoring_X, *_ = marks_XK.unbind(-1)
+    return torch.where((low_X + high_X) | ignoring_X == 0, low_X, UNCLEAR)
 
 
 def edge_label(first_E: Tensor, second_E: Tensor) -> tuple[Tensor, Tensor]:
     """Target of the edge discriminator, and whether the edge is supervised.
 
     1 where the union is one person; 0 where both are pure and differ, or one is background;
-    not supervised where either is impure or ignored.
+    not supervised where either is impure or has an ignored member.
+
+    Args:
+        first_E: from `single_person`, of one end.
+        second_E: of the other.
 
     Returns:
         float target (E,) and bool supervised (E,).
     """
-    target_E = ((first_E == second_E) & (first_E >= 0)).float()
-    supervised_E = (first_E >= BACKGROUND) & (second_E >= BACKGROUND)
-    return target_E, supervised_E
+    supervised_E = torch.minimum(first_E, second_E) >= 0
+    return ((first_E == second_E) & supervised_E).float(), supervised_E
 
 
-def macro_label(label_E: Tensor) -> tuple[Tensor, Tensor]:
+def macro_label(marks_XK: Tensor) -> tuple[Tensor, Tensor]:
     """Target of the macro-node discriminator, and whether the macro-node is supervised.
 
-    1 where all members are one person, 0 where impure; not supervised where ignored.
+    1 where all members are one person, 0 where they are two, or background beside anything. One that is not
+    known to be two people is not supervised where members are ignored.
     """
-    return (label_E >= 0).float(), label_E != IGNORED
+    low_X, high_X, ignoring_X, *_ = marks_XK.unbind(-1)
+    spread_X = low_X + high_X
+    return (spread_X == 0).float(), (spread_X < 0) | (ignoring_X == 0)

@@ -1,16 +1,17 @@
 """HGG: proposal network and differentiable grouping in one model (Fig. 2).
 
-Letters: B images, N candidates, A = B * N nodes, T views, H embedding, E edges.
+Letters: B images, N candidates, M macro-nodes, J joint types, T views, H embedding.
 """
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from hgg.candidates import Candidates
 from hgg.clusters import Clusters
 from hgg.config import GroupingConfig, ModelConfig
 from hgg.discriminators import EdgeDiscriminator, EmbeddingDistance, MacroDiscriminator
-from hgg.graph import joined_types, keypoint_graph, node_features, num_features
+from hgg.graph import Graph, keypoint_graph, link_rule, node_features, num_features
 from hgg.hourglass import Hourglass, Maps
 from hgg.interaction import Interaction
 from hgg.ohgc import Hierarchy, cluster
@@ -28,8 +29,8 @@ class Grouping(nn.Module):
         self.interaction = Interaction(features, config)
         self.edge = EdgeDiscriminator(config) if config.proximity == "edge" else EmbeddingDistance()
         self.macro = MacroDiscriminator(config)
-        self.joined_JJ: Tensor
-        self.register_buffer("joined_JJ", joined_types(config.graph, joints), persistent=False)
+        self.rule_JJ: Tensor
+        self.register_buffer("rule_JJ", link_rule(config.graph, joints), persistent=False)
 
     def forward(
         self,
@@ -38,39 +39,38 @@ class Grouping(nn.Module):
         teacher_B: Tensor | None = None,
     ) -> Hierarchy:
         """Candidates to the rounds of Algorithm 1."""
-        embedding_ATH, pairs_2E = self.embed(candidates)
-        return self.cluster(embedding_ATH, pairs_2E, candidates, label_BN, teacher_B)
+        return self.cluster(*self.embed(candidates), candidates, label_BN, teacher_B)
 
-    def embed(self, candidates: Candidates) -> tuple[Tensor, Tensor]:
-        """The interaction network: embeddings (A, T, H) of the nodes in each view, and the graph (2, E).
+    def embed(self, candidates: Candidates) -> tuple[Tensor, Graph]:
+        """The interaction network: embeddings (B, N, T, H) of the nodes in each view, and the graph.
 
         All views have the same edges: each graph of Fig. 4a is its own mirror image.
         """
-        pairs_2E = keypoint_graph(candidates, self.joined_JJ)
+        graph = keypoint_graph(candidates, self.rule_JJ)
         embeddings = [
             self.interaction(
-                node_features(candidates, view, self.joints, score=self.config.score_feature).flatten(0, 1),
-                pairs_2E,
+                node_features(candidates, view, self.joints, score=self.config.score_feature), graph
             )
             for view in range(candidates.tag.shape[-1])
         ]
-        return torch.stack(embeddings, dim=1), pairs_2E
+        return torch.stack(embeddings, dim=2), graph
 
     def cluster(
         self,
-        embedding_ATH: Tensor,
-        pairs_2E: Tensor,
+        embedding_BNTH: Tensor,
+        graph: Graph,
         candidates: Candidates,
         label_BN: Tensor | None = None,
         teacher_B: Tensor | None = None,
     ) -> Hierarchy:
         """Algorithm 1 on what `embed` made of the candidates."""
         return cluster(
-            embedding_ATH,
-            pairs_2E,
+            embedding_BNTH,
+            graph,
             candidates,
             self.edge,
             self.macro,
+            self.rule_JJ,
             self.config,
             label_BN,
             teacher_B,
@@ -102,6 +102,9 @@ class HGG(nn.Module):
         """
         confidence_BN = torch.ones_like(candidates.score)
         if self.config.grouping.macro_score:
-            probability_M = torch.sigmoid(hierarchy.final.logit)
-            confidence_BN.view(-1)[hierarchy.final_node] = probability_M.to(confidence_BN.dtype)
+            # Macro-nodes that are not judged, and padding, go to a place behind the last.
+            probability_X = torch.sigmoid(hierarchy.final.logit).to(confidence_BN.dtype)
+            place_X = hierarchy.node.masked_fill(~hierarchy.several, confidence_BN.numel())
+            spare_A = F.pad(confidence_BN.flatten(), (0, 1), value=1.0)
+            confidence_BN = spare_A.scatter_(0, place_X, probability_X)[:-1].view_as(confidence_BN)
         return Clusters(hierarchy.member, confidence_BN)

@@ -5,19 +5,20 @@ the edge discriminator (proximity), match the most confident pairs and merge the
 the edges between macro-nodes that share a joint type; until no edge is left to merge.
 Every round is supervised: its edges, and the macro-nodes that it formed.
 
-The batch is one graph of separate parts. Nodes carry one number over the whole batch,
-image * N + candidate, and a macro-node has the number of its first candidate. A round is
-the same few tensor operations whatever the number of images, candidates and edges.
+A round is the same few tensor operations whatever the number of images, candidates and edges. The
+macro-nodes of an image stand in rows, each in that of its first candidate; the other rows are empty. A round
+waits for the device once, for how many edges it leaves: on a GPU waiting takes longer than the work.
 
 At test time a candidate has an embedding from each view of its photograph. Views never mix:
 each is aggregated and judged by itself, and the logits are averaged over the views before a
 round's matching. In training there is one view.
 
-Letters: B images, N candidates per image (padded), A = B * N nodes, T views, H embedding,
-E edges alive in a round, M macro-nodes, X edges or macro-nodes.
+Letters: B images, N candidates per image (padded), M rows of macro-nodes per image, T views, H embedding,
+J joint types, E edges alive in a round, X edges or macro-nodes, S = T * H + 2 * J + 1 sums, K = 4 marks.
 """
 
-from typing import NamedTuple
+from collections.abc import Sequence
+from typing import Literal, NamedTuple
 
 import torch
 from torch import Tensor
@@ -26,9 +27,12 @@ from hgg.candidates import Candidates
 from hgg.clusters import LEFT_OUT
 from hgg.config import GroupingConfig
 from hgg.discriminators import EdgeDiscriminator, EmbeddingDistance, MacroDiscriminator
-from hgg.graph import in_cache
-from hgg.labels import IGNORED, edge_label, macro_label, merged_label, with_ignored
-from hgg.matching import match
+from hgg.graph import Graph, compatible, list_pairs, one_hot, pairs_at_once
+from hgg.labels import IGNORED, edge_label, macro_label, marks_of, single_person
+from hgg.matching import ALONE, match
+
+FIRST = 3  # mark of a macro-node's first candidate, behind those of its labels
+LARGEST = 1e30  # of a logit; what is not a number ends training, but only after its forward pass
 
 
 class Verdicts(NamedTuple):
@@ -44,17 +48,70 @@ class Verdicts(NamedTuple):
     """(X,) bool; all false without labels."""
 
 
+class MacroNodes(NamedTuple):
+    """Macro-nodes between two rounds.
+
+    Over the batch they are numbered by their first candidates, image * N + candidate.
+    """
+
+    sums: Tensor
+    """(B, M, S) float32 sums over the members: embeddings of all views, joint types, these times
+    `hgg.graph.link_rule`, and 1; 0 in empty rows."""
+    marks: Tensor
+    """(B, M, K) int64 minima over the members: their labels' marks (`hgg.labels`), and their places in the
+    image; not to be read in empty rows."""
+    row: Tensor
+    """(B, N) int64 row of the macro-node that a candidate is in."""
+    joined: Tensor
+    """(B, M, M) bool edges, symmetric."""
+    edges: int
+    """Edges of the whole batch, each once."""
+    most: int
+    """Macro-nodes of the image that has the most, where somebody counted, else M."""
+
+    @property
+    def members(self) -> Tensor:
+        """(B, M) float32 how many are in each row's macro-node, 0 in empty rows."""
+        return self.sums[..., -1].detach()
+
+    @property
+    def number(self) -> Tensor:
+        """(B, M) int64 number of the macro-node in each row, -1 in empty rows."""
+        start_B1 = torch.arange(len(self.row), device=self.row.device)[:, None] * self.row.shape[1]
+        return (self.marks[..., FIRST] + start_B1).masked_fill(self.members == 0, LEFT_OUT)
+
+
 class Round(NamedTuple):
     """One round of Algorithm 1."""
 
-    pairs: Tensor
-    """(2, E) int64 macro-nodes that an edge joins, the smaller number first."""
-    merged: Tensor
-    """(E,) bool, whether the round merged the pair."""
+    before: MacroNodes
+    """The macro-nodes that were compared."""
+    ends: tuple[Tensor, Tensor]
+    """(E,) int64 twice: rows of each edge's ends within its image, the smaller first."""
     edges: Verdicts
     """The edge discriminator on every edge."""
+    into: Tensor
+    """(B, M) int64 row of the macro-node that each row's was merged into, or its own."""
+    after: MacroNodes
+    """The macro-nodes that are left, in the same rows."""
     macros: Verdicts
-    """The macro-node discriminator on every macro-node that the round formed."""
+    """The macro-node discriminator on every row after the round, supervised where the round formed one."""
+
+    @property
+    def pairs(self) -> Tensor:
+        """(2, E) int64 numbers of the macro-nodes that an edge joins, the smaller first."""
+        return torch.stack([self.before.number[self.edges.image, end_E] for end_E in self.ends])
+
+    @property
+    def merged(self) -> Tensor:
+        """(E,) bool, whether the round merged the pair."""
+        first_E, second_E = self.ends
+        return self.into[self.edges.image, second_E] == first_E
+
+    @property
+    def formed(self) -> Tensor:
+        """(X,) bool, whether the round formed the macro-node in a row."""
+        return (self.after.sums[..., -1] > self.before.sums[..., -1]).flatten()
 
 
 class Hierarchy(NamedTuple):
@@ -64,36 +121,28 @@ class Hierarchy(NamedTuple):
     """At least one, possibly without edges."""
     member: Tensor
     """(B, N) int64 first candidate of each candidate's macro-node, -1 in padding."""
-    final_node: Tensor
-    """(M,) int64 number of each final macro-node of two or more candidates."""
     final: Verdicts
-    """The macro-node discriminator on those."""
-
-
-class MacroNodes(NamedTuple):
-    """State between two rounds; entries of all but `root` count at the numbers in `root`."""
-
-    root: Tensor
-    """(A,) int64 macro-node of every node."""
-    types: Tensor
-    """(A,) int64 joint types of a macro-node, one bit each."""
-    known: Tensor
-    """(A,) int64 label (`hgg.labels`) of a macro-node's members that are not ignored."""
-    ignored: Tensor
-    """(A,) bool, whether a macro-node has ignored members."""
+    """The macro-node discriminator on every row after the last round, supervised where two candidates or more
+    are there."""
 
     @property
-    def label(self) -> Tensor:
-        """(A,) int64 label of a macro-node."""
-        return with_ignored(self.known, self.ignored)
+    def node(self) -> Tensor:
+        """(X,) int64 number of the macro-node in each of those rows, -1 in empty ones."""
+        return self.rounds[-1].after.number.flatten()
+
+    @property
+    def several(self) -> Tensor:
+        """(X,) bool, whether two candidates or more are there."""
+        return (self.rounds[-1].after.members > 1).flatten()
 
 
 def cluster(
-    embedding_ATH: Tensor,
-    pairs_2E: Tensor,
+    embedding_BNTH: Tensor,
+    graph: Graph,
     candidates: Candidates,
     edge_discriminator: EdgeDiscriminator | EmbeddingDistance,
     macro_discriminator: MacroDiscriminator,
+    rule_JJ: Tensor,
     config: GroupingConfig,
     label_BN: Tensor | None = None,
     teacher_B: Tensor | None = None,
@@ -101,11 +150,12 @@ def cluster(
     """Run Algorithm 1 on a batch.
 
     Args:
-        embedding_ATH: node embeddings of the interaction network, of each view.
-        pairs_2E: edges of the graph, each once, the smaller number first.
+        embedding_BNTH: node embeddings of the interaction network, of each view.
+        graph: the edges between the candidates.
         candidates: types and validity of the nodes.
         edge_discriminator: gives the proximity.
         macro_discriminator: judges the macro-nodes.
+        rule_JJ: which types an edge may join (`hgg.graph.link_rule`).
         config: cut, rounds, matching.
         label_BN: labels of the candidates; None at inference, when nothing is supervised.
         teacher_B: bool images that merge by ground truth instead of by the discriminator.
@@ -114,127 +164,175 @@ def cluster(
         Rounds and final macro-nodes. An image whose round merged nothing takes no part in
         the next, so an image's rounds do not depend on its neighbours in the batch.
     """
-    batch, size = candidates.kind.shape
-    nodes = _singletons(candidates, label_BN)
-    feature_ATH = aggregate(embedding_ATH, nodes.root)
+    views_TH = embedding_BNTH.shape[2:]
+    nodes = _singletons(embedding_BNTH, graph, candidates, label_BN, rule_JJ)
     rounds: list[Round] = []
     for _ in range(config.max_rounds):
-        logit_E = _proximity(feature_ATH, pairs_2E, edge_discriminator)
-        label_2E = nodes.label[pairs_2E]
-        target_E, supervised_E = edge_label(label_2E[0], label_2E[1])
-        image_E = pairs_2E[0] // size
-        taught_E = None if teacher_B is None else teacher_B[image_E]
-        merged_E = _merges(pairs_2E, logit_E.detach(), target_E, taught_E, len(embedding_ATH), config)
-        nodes = merge(nodes, pairs_2E[:, merged_E])
-        feature_ATH = aggregate(embedding_ATH, nodes.root)
-        edges = Verdicts(image_E, logit_E, target_E, supervised_E & (label_BN is not None))
-        kept_M = pairs_2E[0, merged_E]
-        formed = _macro_verdicts(kept_M, feature_ATH, nodes, macro_discriminator, label_BN, size)
-        rounds.append(Round(pairs_2E, merged_E, edges, formed))
-        pairs_2E = prune(pairs_2E, merged_E, nodes, size)
-        if pairs_2E.shape[1] == 0:
+        # In a crowd the matrices cost more than this; in training there are not so many candidates.
+        before = nodes if torch.is_grad_enabled() else _shrunk(nodes)
+        ends, edges = _judge_edges(before, views_TH, edge_discriminator)
+        weight_BMM = _weights(before, ends, edges, teacher_B, config.cut)
+        into_BM, nodes = _merge(before, weight_BMM, len(rule_JJ), config.matching)
+        rounds.append(Round(before, ends, edges, into_BM, nodes, edges))
+        if nodes.edges == 0:
             break
-    final_node = _merged_roots(nodes.root, candidates.valid.flatten())
-    final = _macro_verdicts(final_node, feature_ATH, nodes, macro_discriminator, label_BN, size)
-    first_A = torch.arange(batch, device=nodes.root.device).repeat_interleave(size) * size
-    member_BN = (nodes.root - first_A).view(batch, size).masked_fill(~candidates.valid, LEFT_OUT)
-    return Hierarchy(rounds, member_BN, final_node, final)
+    macros = _judge_macros(rounds, views_TH, macro_discriminator)
+    rounds = [
+        each._replace(macros=_only(verdicts, each.formed))
+        for each, verdicts in zip(rounds, macros, strict=True)
+    ]
+    first_BN = nodes.marks[..., FIRST].gather(1, nodes.row).masked_fill(~candidates.valid, LEFT_OUT)
+    return Hierarchy(rounds, first_BN, _only(macros[-1], (nodes.members > 1).flatten()))
 
 
-def _singletons(candidates: Candidates, label_BN: Tensor | None) -> MacroNodes:
+def _singletons(
+    embedding_BNTH: Tensor, graph: Graph, candidates: Candidates, label_BN: Tensor | None, rule_JJ: Tensor
+) -> MacroNodes:
     """Every candidate a macro-node of its own."""
-    kind_A = candidates.kind.flatten()
-    label_A = torch.full_like(kind_A, IGNORED) if label_BN is None else label_BN.flatten()
-    number_A = torch.arange(len(kind_A), device=kind_A.device)
-    return MacroNodes(number_A, 1 << kind_A, label_A, label_A == IGNORED)
+    kind_BN, empty_BN1 = candidates.kind, ~candidates.valid[..., None]
+    types_BNJ = one_hot(kind_BN, len(rule_JJ), embedding_BNTH.dtype)
+    one_BN1 = torch.ones_like(types_BNJ[..., :1])
+    sums_BNS = torch.cat((embedding_BNTH.flatten(2), types_BNJ, rule_JJ[kind_BN], one_BN1), dim=-1)
+    row_BN = torch.arange(kind_BN.shape[1], device=kind_BN.device).expand_as(kind_BN)
+    label_BN = torch.full_like(kind_BN, IGNORED) if label_BN is None else label_BN
+    marks_BNK = torch.cat((marks_of(label_BN), row_BN[..., None]), dim=-1)
+    return MacroNodes(
+        sums_BNS.masked_fill(empty_BN1, 0), marks_BNK, row_BN, graph.joined, graph.edges, max(graph.sizes)
+    )
 
 
-def aggregate(embedding_ATH: Tensor, root_A: Tensor) -> Tensor:
-    """Embedding of every macro-node: the mean of its members', at its number; 0 elsewhere. (A, T, H)."""
-    total_ATH = torch.zeros_like(embedding_ATH).index_add(0, root_A, embedding_ATH)
-    count_A = torch.bincount(root_A, minlength=len(root_A))
-    return total_ATH / count_A.clamp(min=1)[:, None, None]
+def _judge_edges(
+    nodes: MacroNodes, views_TH: torch.Size, discriminator: EdgeDiscriminator | EmbeddingDistance
+) -> tuple[tuple[Tensor, Tensor], Verdicts]:
+    """Rows of both ends of every edge, and the edge discriminator's logit, the mean of its views'."""
+    image_E, first_E, second_E = list_pairs(nodes.joined, nodes.edges)
+    rows_E = [end_E.add(image_E, alpha=nodes.joined.shape[1]) for end_E in (first_E, second_E)]
+    logit_E = _proximity(aggregate(nodes.sums.flatten(0, 1), views_TH), rows_E, discriminator)
+    person_X = single_person(nodes.marks).flatten()
+    target_E, supervised_E = edge_label(*(person_X.index_select(0, row_E) for row_E in rows_E))
+    return (first_E, second_E), Verdicts(image_E, logit_E, target_E, supervised_E)
 
 
 def _proximity(
-    feature_ATH: Tensor, pairs_2E: Tensor, discriminator: EdgeDiscriminator | EmbeddingDistance
+    mean_XH: Tensor, rows_E: Sequence[Tensor], discriminator: EdgeDiscriminator | EmbeddingDistance
 ) -> Tensor:
-    """The edge discriminator's logit on every pair, the mean of its views', (E,)."""
-    logits = [
-        discriminator(*(feature_ATH.index_select(0, end_E) for end_E in part_2E)).mean(dim=-1)
-        for part_2E in in_cache(pairs_2E)
-    ]
-    return torch.cat(logits)
+    """The edge discriminator's logit on pairs of rows, (E,); of several views the mean."""
+    # All pairs' features are wanted on the way back; without one, a part of them at a time.
+    at_once = len(rows_E[0]) if torch.is_grad_enabled() else pairs_at_once(mean_XH.device)
+    if len(rows_E[0]) <= at_once:
+        return _mean_over_views(discriminator(mean_XH, *rows_E))
+    parts = zip(*(row_E.split(at_once) for row_E in rows_E), strict=True)
+    return torch.cat([_mean_over_views(discriminator(mean_XH, *part)) for part in parts])
 
 
-def _merges(
-    pairs_2E: Tensor,
-    logit_E: Tensor,
-    target_E: Tensor,
-    taught_E: Tensor | None,
-    num_nodes: int,
-    config: GroupingConfig,
+def aggregate(sums_XS: Tensor, views_TH: torch.Size) -> Tensor:
+    """Embedding of the macro-node in every row: the mean of its members', 0 in empty rows.
+
+    (X, H), or (X, T, H) of several views.
+    """
+    mean_XF = sums_XS[:, : views_TH.numel()] / sums_XS[:, -1:].detach().clamp(min=1)
+    return mean_XF if views_TH[0] == 1 else mean_XF.unflatten(1, views_TH)
+
+
+def _mean_over_views(logit: Tensor) -> Tensor:
+    """(X,) from (X,) or (X, T)."""
+    return logit if logit.dim() == 1 else logit.mean(dim=1)
+
+
+def _weights(
+    nodes: MacroNodes, ends: tuple[Tensor, Tensor], edges: Verdicts, teacher_B: Tensor | None, cut: float
 ) -> Tensor:
-    """Pairs that merge in this round: matched among those at or above the cut, (E,) bool.
+    """Logits of the edges that may merge in this round, those at or above the cut, for `match`. (B, M, M).
 
     In taught images the ground truth decides what may merge; the proximity still says
     which pairs come first.
     """
-    open_E = torch.sigmoid(logit_E) >= config.cut
-    if taught_E is not None:
-        open_E = torch.where(taught_E, target_E > 0, open_E)
-    merged_E = open_E.clone()
-    merged_E[open_E] = match(pairs_2E[:, open_E], logit_E[open_E], num_nodes, config.matching)
-    return merged_E
+    logit_E = edges.logit.detach()
+    open_E = torch.sigmoid(logit_E) >= cut
+    if teacher_B is not None:
+        open_E = torch.where(teacher_B[edges.image], edges.target > 0, open_E)
+    weight_E = logit_E.nan_to_num(0, LARGEST, -LARGEST).masked_fill(~open_E, -torch.inf)
+    weight_BMM = logit_E.new_full(nodes.joined.shape, -torch.inf)
+    weight_BMM.diagonal(dim1=1, dim2=2).fill_(ALONE)
+    first_E, second_E = ends
+    weight_BMM[edges.image, first_E, second_E] = weight_E
+    weight_BMM[edges.image, second_E, first_E] = weight_E
+    return weight_BMM
 
 
-def merge(nodes: MacroNodes, pairs_2M: Tensor) -> MacroNodes:
-    """Merge pairs of macro-nodes, none of which shares a macro-node with another pair."""
-    keep_M, gone_M = pairs_2M
-    into_A = torch.arange(len(nodes.root), device=nodes.root.device).index_put((gone_M,), keep_M)
-    known_M = merged_label(nodes.known[keep_M], nodes.known[gone_M])
-    return MacroNodes(
-        root=into_A[nodes.root],
-        types=nodes.types.index_put((keep_M,), nodes.types[keep_M] | nodes.types[gone_M]),
-        known=nodes.known.index_put((keep_M,), known_M),
-        ignored=nodes.ignored.index_put((keep_M,), nodes.ignored[keep_M] | nodes.ignored[gone_M]),
+def _merge(nodes: MacroNodes, weight_BMM: Tensor, joint_types: int, method: str) -> tuple[Tensor, MacroNodes]:
+    """Match, merge and prune: which row's macro-node went into which, (B, M), and what is left."""
+    matched = match(weight_BMM, None, method)
+    while True:
+        into_BM1 = matched.into[..., None]
+        empty_BMS = torch.zeros_like(nodes.sums)
+        sums_BMS = empty_BMS.scatter_add(1, into_BM1.expand_as(empty_BMS), nodes.sums)
+        joined_BMM = _still_joined(sums_BMS, into_BM1, joint_types)
+        asked = [matched.left, joined_BMM.sum()]
+        if not torch.is_grad_enabled():
+            asked.append((sums_BMS[..., -1] > 0).sum(dim=1).max())
+        left, both, *most = torch.stack(asked).tolist()  # the round's wait
+        if not left:
+            break
+        matched = match(weight_BMM, matched.into, method)
+    marks_BMK = nodes.marks.scatter_reduce(1, into_BM1.expand_as(nodes.marks), nodes.marks, "amin")
+    row_BN = matched.into.gather(1, nodes.row)
+    most = most[0] if most else nodes.most
+    return matched.into, MacroNodes(sums_BMS, marks_BMK, row_BN, joined_BMM, both // 2, most)
+
+
+def _still_joined(sums_BMS: Tensor, into_BM1: Tensor, joint_types: int) -> Tensor:
+    """Edges that are left, (B, M, M) bool.
+
+    Those between macro-nodes that share a joint type go (Algorithm 1, pruning), and those of images in which
+    this round merged nothing, as no later round could.
+    """
+    types_BMJ, linked_BMJ = sums_BMS.detach()[..., -1 - 2 * joint_types : -1].chunk(2, dim=-1)
+    own_M1 = torch.arange(into_BM1.shape[1], device=into_BM1.device)[:, None]
+    going_B11 = (into_BM1 != own_M1).any(dim=1, keepdim=True)
+    return compatible(types_BMJ * going_B11, linked_BMJ)
+
+
+def _shrunk(nodes: MacroNodes) -> MacroNodes:
+    """The same macro-nodes in as many rows as the image needs that has the most, in the same order."""
+    if nodes.most == nodes.joined.shape[1]:
+        return nodes
+    there_BM = nodes.members > 0
+    order_BM = there_BM.to(torch.int8).argsort(dim=1, descending=True, stable=True)[:, : max(1, nodes.most)]
+
+    def taken(part: Tensor) -> Tensor:
+        return part.gather(1, order_BM[..., None].expand(-1, -1, part.shape[2]))
+
+    return nodes._replace(
+        sums=taken(nodes.sums),
+        marks=taken(nodes.marks),
+        row=(there_BM.cumsum(dim=1) - 1).clamp(min=0).gather(1, nodes.row),
+        joined=taken(taken(nodes.joined).mT),
     )
 
 
-def prune(pairs_2E: Tensor, merged_E: Tensor, nodes: MacroNodes, size: int) -> Tensor:
-    """Edges of the next round, each once, ordered by their ends.
-
-    Edges follow their ends into the merged macro-nodes; those inside one macro-node go, and
-    those between macro-nodes that share a joint type (Algorithm 1, pruning), and those of
-    images in which this round merged nothing, as no later round could.
-    """
-    total = len(nodes.root)
-    image_E = pairs_2E[0] // size
-    going_A = torch.zeros(total, dtype=torch.bool, device=image_E.device)
-    going_A[image_E[merged_E]] = True
-    ends_2E = nodes.root[pairs_2E]
-    first_E, second_E = torch.minimum(*ends_2E), torch.maximum(*ends_2E)
-    apart_E = (first_E != second_E) & ((nodes.types[first_E] & nodes.types[second_E]) == 0)
-    alive_E = apart_E & going_A[image_E]
-    key_E = torch.unique(first_E[alive_E] * total + second_E[alive_E])
-    return torch.stack((key_E // total, key_E % total))
+def _judge_macros(
+    rounds: list[Round], views_TH: torch.Size, discriminator: MacroDiscriminator
+) -> list[Verdicts]:
+    """The macro-node discriminator on every row after each round, in one go; not to be read in empty rows."""
+    logit_X = _mean_over_views(discriminator(aggregate(_after(rounds, "sums"), views_TH)))
+    target_X, supervised_X = macro_label(_after(rounds, "marks"))
+    sizes = [each.into.numel() for each in rounds]
+    parts = (part_X.split(sizes) for part_X in (logit_X, target_X, supervised_X))
+    image_of = {shape: _images(shape, logit_X.device) for shape in {each.into.shape for each in rounds}}
+    return [Verdicts(image_of[each.into.shape], *part) for each, *part in zip(rounds, *parts, strict=True)]
 
 
-def _macro_verdicts(
-    node_M: Tensor,
-    feature_ATH: Tensor,
-    nodes: MacroNodes,
-    discriminator: MacroDiscriminator,
-    label_BN: Tensor | None,
-    size: int,
-) -> Verdicts:
-    """The macro-node discriminator on some macro-nodes."""
-    target_M, supervised_M = macro_label(nodes.label[node_M])
-    logit_M = discriminator(feature_ATH[node_M]).mean(dim=-1)
-    return Verdicts(node_M // size, logit_M, target_M, supervised_M & (label_BN is not None))
+def _after(rounds: list[Round], name: Literal["sums", "marks"]) -> Tensor:
+    """What macro-nodes are after each round, one round after the other: (X, S) or (X, K)."""
+    return torch.cat([getattr(each.after, name).flatten(0, 1) for each in rounds])
 
 
-def _merged_roots(root_A: Tensor, valid_A: Tensor) -> Tensor:
-    """Numbers of the macro-nodes of two or more candidates, (M,)."""
-    count_A = torch.bincount(root_A[valid_A], minlength=len(root_A))
-    return (count_A >= 2).nonzero().squeeze(1)
+def _images(shape: torch.Size, device: torch.device) -> Tensor:
+    """Image of every row of (B, M), one after the other: (X,)."""
+    return torch.arange(shape[0], device=device)[:, None].expand(shape).flatten()
+
+
+def _only(verdicts: Verdicts, chosen_X: Tensor) -> Verdicts:
+    """Verdicts of which only the chosen ones may be supervised."""
+    return verdicts._replace(supervised=verdicts.supervised & chosen_X)

@@ -1,7 +1,7 @@
 """From photographs to people: the whole path of inference, one forward pass for any grouping.
 
 Letters: B images, J joint types, S output side in cells (maps need not be square), T views, P people,
-A nodes, H embedding, E edges.
+N candidates, H embedding.
 """
 
 from collections.abc import Generator, Sequence
@@ -16,6 +16,7 @@ from hgg.associative import group_associative
 from hgg.candidates import Candidates, find_candidates, join_candidates, with_view
 from hgg.clusters import Clusters
 from hgg.config import InferenceConfig
+from hgg.graph import Graph
 from hgg.groupings import BlindName, GroupingName
 from hgg.model import HGG
 from hgg.oracle import group_oracle
@@ -69,9 +70,9 @@ class Embedded(NamedTuple):
     """What the interaction network made of the candidates."""
 
     nodes: Tensor
-    """(A, T, H) embeddings in each view."""
-    pairs: Tensor
-    """(2, E) edges of the graph."""
+    """(B, N, T, H) embeddings in each view."""
+    graph: Graph
+    """The edges between them."""
 
 
 class Predictor:

@@ -1,4 +1,4 @@
-"""EdgeConv in two other forms with the same weights, to compare with: dense, and torch-geometric's class.
+"""EdgeConv in other forms with the same weights, to compare with: plainly dense, and torch-geometric's class.
 
 Letters: B images, N candidates, A = B * N nodes, D directed edges, F input features, H hidden features.
 """
@@ -9,6 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from hgg.graph import Graph, silence_of
 from hgg.interaction import EdgeConv
 
 with warnings.catch_warnings():
@@ -41,6 +42,12 @@ def random_neighbours(sizes: list[int], types: int = 17, seed: int = 0) -> Tenso
     kind_BN = torch.randint(types, (len(sizes), max(sizes)), generator=generator)
     valid_BN = torch.arange(max(sizes)) < torch.tensor(sizes)[:, None]
     return (kind_BN[:, :, None] != kind_BN[:, None]) & valid_BN[:, :, None] & valid_BN[:, None]
+
+
+def to_graph(neighbour_BNN: Tensor, dtype: torch.dtype = torch.float32) -> Graph:
+    """The graph of these neighbours, whose images need the rows up to their last node with one."""
+    last = [int(image.nonzero().max()) + 1 if image.any() else 0 for image in neighbour_BNN.any(dim=2)]
+    return Graph(neighbour_BNN, silence_of(neighbour_BNN, dtype), int(neighbour_BNN.sum()) // 2, last)
 
 
 def to_edges(neighbour_BNN: Tensor) -> Tensor:

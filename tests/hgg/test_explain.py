@@ -7,7 +7,7 @@ import torch
 from hgg.draw import COLOURS, TITLE_HEIGHT
 from hgg.draw_rounds import GREY, draw_strip
 from hgg.explain import Edge, Node, Step, explain_rounds, sources
-from hgg.ohgc import Hierarchy, Round, Verdicts
+from hgg.ohgc import Hierarchy, MacroNodes, Round, Verdicts
 from hgg.poses import Poses
 from hgg.skeleton import NUM_JOINTS
 
@@ -26,23 +26,34 @@ def _verdicts(*probabilities: float) -> Verdicts:
     return Verdicts(zeros.long(), logit, zeros, zeros.bool())
 
 
+def _nodes(*members: int) -> MacroNodes:
+    """So many members of the macro-node in each row, which is that of its first candidate."""
+    rows = torch.arange(len(members))
+    marks = torch.stack((*torch.zeros(3, len(members), dtype=torch.int64), rows), dim=1)
+    nobody = torch.zeros(1, len(members), len(members), dtype=torch.bool)
+    return MacroNodes(torch.tensor(members)[None, :, None], marks[None], rows[None], nobody, 0, len(members))
+
+
 def _round(
-    pairs: list[tuple[int, int]], probabilities: list[float], merged: list[int], macros: list[float]
+    before: MacroNodes, pairs: dict[tuple[int, int], float], into: list[int], after: MacroNodes, macro: float
 ) -> Round:
-    chosen = torch.tensor([place in merged for place in range(len(pairs))])
-    ends = torch.tensor(pairs).reshape(-1, 2).T
-    return Round(ends, chosen, _verdicts(*probabilities), _verdicts(*macros))
+    """Probabilities of the pairs, and of whatever macro-node was formed."""
+    first, second = torch.tensor([*pairs], dtype=torch.int64).reshape(-1, 2).unbind(dim=1)
+    macros = _verdicts(*[macro] * len(into))
+    return Round(before, (first, second), _verdicts(*pairs.values()), torch.tensor([into]), after, macros)
 
 
 @pytest.fixture
 def hierarchy() -> Hierarchy:
     """Nose and left eye merge, then the right eye joins them; a third round merges nothing."""
+    alone, two, three = _nodes(1, 1, 1, 1), _nodes(2, 0, 1, 1), _nodes(3, 0, 0, 1)
+    first = {(0, 1): 0.9, (0, 2): 0.8, (1, 2): 0.3, (1, 3): 0.25}
     rounds = [
-        _round([(0, 1), (0, 2), (1, 2), (1, 3)], [0.9, 0.8, 0.3, 0.25], [0], [0.75]),
-        _round([(0, 2), (2, 3)], [0.7, 0.1], [0], [0.6]),
-        _round([], [], [], []),
+        _round(alone, first, [0, 0, 2, 3], two, 0.75),
+        _round(two, {(0, 2): 0.7, (2, 3): 0.1}, [0, 1, 0, 3], three, 0.6),
+        _round(three, {}, [0, 1, 2, 3], three, 0.5),
     ]
-    return Hierarchy(rounds, torch.tensor([[0, 0, 0, 3]]), torch.tensor([0]), _verdicts(0.6))
+    return Hierarchy(rounds, torch.tensor([[0, 0, 0, 3]]), rounds[-1].macros)
 
 
 def test_rounds_say_what_merged_and_why_the_others_did_not(hierarchy: Hierarchy) -> None:
@@ -61,8 +72,8 @@ def test_rounds_say_what_merged_and_why_the_others_did_not(hierarchy: Hierarchy)
 
 
 def test_without_candidates_or_edges_there_is_no_round() -> None:
-    nothing = Hierarchy([_round([], [], [], [])], torch.zeros(1, 1), torch.tensor([]), _verdicts())
-    assert explain_rounds(nothing, 0, 0.5) == []
+    alone = _round(_nodes(1), {}, [0], _nodes(1), 0.5)
+    assert explain_rounds(Hierarchy([alone], torch.zeros(1, 1), alone.macros), 1, 0.5) == []
 
 
 def test_keypoints_name_the_candidate_that_they_are() -> None:

@@ -1,4 +1,4 @@
-"""How long the three forms of EdgeConv take; the table of hgg/README.md.
+"""How long the four forms of EdgeConv take; the table of hgg/README.md.
 
     python -m pytest tests/hgg/test_interaction_speed.py -o addopts= --benchmark-columns=min,median \\
         --benchmark-timer=time.process_time
@@ -14,7 +14,14 @@ from pytest_benchmark.fixture import BenchmarkFixture
 from torch import Tensor
 
 from hgg.interaction import EdgeConv
-from tests.cases.edgeconv_forms import dense_edge_conv, geometric_edge_conv, random_neighbours, to_edges
+from tests.cases.edgeconv_forms import (
+    dense_edge_conv,
+    geometric_edge_conv,
+    random_neighbours,
+    to_edges,
+    to_graph,
+)
+from tests.cases.grouping_by_edges import edge_conv_by_edges
 
 HIDDEN = 64
 SIZES = {"40": [40] * 4, "100": [100] * 4, "256": [256] * 4, "100-50-25-12": [100, 50, 25, 12]}
@@ -25,17 +32,21 @@ def _forward(form: str, sizes: list[int]) -> tuple[Callable[[], Tensor], Tensor]
     torch.manual_seed(0)
     conv = EdgeConv(HIDDEN, HIDDEN)
     neighbour = random_neighbours(sizes)
-    edges = to_edges(neighbour)
+    edges, graph = to_edges(neighbour), to_graph(neighbour)
     x_AF = torch.randn(len(sizes) * max(sizes), HIDDEN, requires_grad=True)
-    if form == "dense":
-        x_BNF = x_AF.view(len(sizes), max(sizes), HIDDEN)
-        return lambda: dense_edge_conv(conv, x_BNF, neighbour), x_AF
-    layer = geometric_edge_conv(conv) if form == "torch-geometric" else conv
-    return lambda: layer(x_AF, edges), x_AF
+    x_BNF = x_AF.view(len(sizes), max(sizes), HIDDEN)
+    geometric = geometric_edge_conv(conv)
+    forms: dict[str, Callable[[], Tensor]] = {
+        "ours": lambda: conv(x_BNF, graph),
+        "list of edges": lambda: edge_conv_by_edges(conv, x_AF, edges),
+        "dense": lambda: dense_edge_conv(conv, x_BNF, neighbour),
+        "torch-geometric": lambda: geometric(x_AF, edges),
+    }
+    return forms[form], x_AF
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("form", ["list", "dense", "torch-geometric"])
+@pytest.mark.parametrize("form", ["ours", "list of edges", "dense", "torch-geometric"])
 @pytest.mark.parametrize("backward", [False, True], ids=["forward", "both"])
 @pytest.mark.parametrize("sizes", SIZES)
 def test_speed(benchmark: BenchmarkFixture, sizes: str, backward: bool, form: str) -> None:

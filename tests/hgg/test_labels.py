@@ -17,13 +17,13 @@ from hgg.candidates import Candidates
 from hgg.labels import (
     BACKGROUND,
     IGNORED,
-    IMPURE,
+    UNCLEAR,
     assign,
     edge_label,
     keypoint_oks,
     macro_label,
-    merged_label,
-    with_ignored,
+    marks_of,
+    single_person,
 )
 from hgg.skeleton import NUM_JOINTS, OKS_SIGMAS
 from hgg.targets import Targets
@@ -114,7 +114,11 @@ def test_nobody_is_there() -> None:
 
 
 PERSON, OTHER = 0, 1
+IMPURE = -4  # of two people, or background beside anything
 UNIONS: dict[tuple[int, ...], int] = {
+    (PERSON,): PERSON,
+    (BACKGROUND,): BACKGROUND,
+    (IGNORED,): IGNORED,
     (PERSON, PERSON): PERSON,
     (PERSON, OTHER): IMPURE,
     (PERSON, BACKGROUND): IMPURE,
@@ -132,26 +136,36 @@ UNIONS: dict[tuple[int, ...], int] = {
 
 @pytest.mark.parametrize("members", UNIONS)
 def test_labels_of_unions_in_any_order_of_merging(members: tuple[int, ...]) -> None:
-    for order in itertools.permutations(members):
-        known, ignored = torch.tensor(order[0]), torch.tensor(order[0] == IGNORED)
-        for label in order[1:]:
-            known = merged_label(known, torch.tensor(label))
-            ignored = ignored | (label == IGNORED)
-        assert with_ignored(known, ignored).item() == UNIONS[members], order
+    marks = marks_of(torch.tensor([members]))[0]
+    for order in itertools.permutations(range(len(members))):
+        union = marks[order[0]]
+        for member in order[1:]:
+            union = torch.minimum(union, marks[member])
+        person, (target, supervised) = single_person(union).item(), macro_label(union)
+        match UNIONS[members]:
+            case label if label == IGNORED:
+                assert (person, supervised) == (UNCLEAR, False)
+            case label if label == IMPURE:
+                assert (person, target, supervised) == (UNCLEAR, 0, True)
+            case label if label == BACKGROUND:
+                assert person > 1000  # a person of its own
+            case label:
+                assert (person, target, supervised) == (label, 1, True)
+
+
+def test_two_candidates_of_the_background_are_not_one_person() -> None:
+    first, second = single_person(marks_of(torch.tensor([[BACKGROUND, BACKGROUND]])))[0]
+    assert first != second
 
 
 def test_edge_labels() -> None:
-    first = torch.tensor([0, 0, 0, BACKGROUND, 0, IMPURE, IGNORED])
-    second = torch.tensor([0, 1, BACKGROUND, BACKGROUND, IGNORED, 1, IGNORED])
+    labels = torch.tensor([[0, 0, 1, BACKGROUND, BACKGROUND, IGNORED]])
+    same, again, other, nobody, nobody_else, ignored = single_person(marks_of(labels))[0]
+    first = torch.stack((same, same, same, nobody, same, torch.tensor(UNCLEAR), ignored))
+    second = torch.stack((again, other, nobody, nobody_else, ignored, other, ignored))
     for target, supervised in (edge_label(first, second), edge_label(second, first)):
         assert target.tolist() == [1, 0, 0, 0, 0, 0, 0]
         assert supervised.tolist() == [True, True, True, True, False, False, False]
-
-
-def test_macro_labels() -> None:
-    target, supervised = macro_label(torch.tensor([0, 7, IMPURE, IGNORED]))
-    assert target.tolist() == [1, 1, 0, 0]
-    assert supervised.tolist() == [True, True, True, False]
 
 
 def _jittered(targets: Targets, copies: int, jitter: float, seed: int) -> Candidates:

@@ -203,12 +203,13 @@ def test_confidence_is_the_macro_nodes_probability_at_the_persons_id() -> None:
     candidates = find_candidates(maps.heatmaps[-1], maps.tags[-1], maps.visual, model.config.candidates)
     clusters = Predictor(model).clusters_of(candidates, "hgg")
     final = model.grouping(candidates)
-    for node, logit in zip(final.final_node.tolist(), final.final.logit, strict=True):
+    people = zip(final.node[final.several].tolist(), final.final.logit[final.several], strict=True)
+    for node, logit in people:
         image, person = divmod(node, candidates.kind.shape[1])
         assert (clusters.member[image] == person).sum() >= 2
         assert clusters.confidence[image, person] == torch.sigmoid(logit)
     single = torch.ones_like(clusters.confidence, dtype=torch.bool).flatten()
-    single[final.final_node] = False
+    single[final.node[final.several]] = False
     assert (clusters.confidence.flatten()[single] == 1).all()
     plain = Predictor(tiny_model(grouping={"macro_score": False})).clusters_of(candidates, "hgg")
     assert plain.member.equal(clusters.member)

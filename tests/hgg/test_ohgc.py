@@ -17,7 +17,7 @@ from torch import Tensor
 
 from hgg.config import GroupingConfig
 from hgg.discriminators import EdgeDiscriminator, MacroDiscriminator
-from hgg.graph import joined_types, keypoint_graph
+from hgg.graph import keypoint_graph, link_rule
 from hgg.labels import BACKGROUND, IGNORED
 from hgg.losses import verdict_loss
 from hgg.ohgc import Hierarchy, Verdicts, aggregate, cluster
@@ -31,6 +31,7 @@ LABELS = [0, 1, 0, 1, 0, BACKGROUND, IGNORED, 1]
 FAR_KINDS, FAR_PLACES, FAR_LABELS = [NOSE, HIP], [0.0, 5.0], [0, 0]
 
 Pair = tuple[int, int]
+FULL = link_rule("full")
 
 
 class Ruler(EdgeDiscriminator):
@@ -39,8 +40,8 @@ class Ruler(EdgeDiscriminator):
     def __init__(self) -> None:
         super().__init__(GroupingConfig())
 
-    def forward(self, first_EH: Tensor, second_EH: Tensor) -> Tensor:
-        return 2 - (first_EH - second_EH).abs().sum(-1)
+    def forward(self, feature_XH: Tensor, first_E: Tensor, second_E: Tensor) -> Tensor:
+        return 2 - (feature_XH[first_E] - feature_XH[second_E]).abs().sum(-1)
 
 
 class Doubler(MacroDiscriminator):
@@ -49,8 +50,8 @@ class Doubler(MacroDiscriminator):
     def __init__(self) -> None:
         super().__init__(GroupingConfig())
 
-    def forward(self, feature_MH: Tensor) -> Tensor:
-        return 2 * feature_MH.sum(-1)
+    def forward(self, feature_XH: Tensor) -> Tensor:
+        return 2 * feature_XH.sum(-1)
 
 
 def _run(
@@ -66,11 +67,12 @@ def _run(
         places[image, : len(kinds)] = torch.tensor(place)
         labels[image, : len(kinds)] = torch.tensor(label)
     return cluster(
-        places.view(-1, 1, 1),
-        keypoint_graph(candidates, joined_types("full")),
+        places[..., None, None],
+        keypoint_graph(candidates, FULL),
         candidates,
         Ruler(),
         Doubler(),
+        FULL,
         config or GroupingConfig(),
         labels if labelled else None,
         torch.tensor(teacher) if teacher else None,
@@ -97,6 +99,22 @@ def _said(verdicts: Verdicts) -> list[tuple[float, float | None]]:
             verdicts.logit.tolist(), verdicts.target.tolist(), verdicts.supervised.tolist(), strict=True
         )
     ]
+
+
+def _chosen(verdicts: Verdicts, chosen: Tensor) -> Verdicts:
+    """Verdicts on some rows."""
+    assert not verdicts.supervised[~chosen].any()
+    return Verdicts(*(part[chosen] for part in verdicts))
+
+
+def _formed(hierarchy: Hierarchy, number: int) -> Verdicts:
+    """Verdicts on the macro-nodes that a round formed."""
+    return _chosen(hierarchy.rounds[number].macros, hierarchy.rounds[number].formed)
+
+
+def _final(hierarchy: Hierarchy) -> Verdicts:
+    """Verdicts on the macro-nodes of two candidates or more at the end."""
+    return _chosen(hierarchy.final, hierarchy.several)
 
 
 def _merged(hierarchy: Hierarchy, number: int) -> list[list[int]]:
@@ -147,7 +165,7 @@ def test_first_round_merges_the_most_confident_pairs(hierarchy: Hierarchy) -> No
 
 def test_first_round_judges_what_it_formed(hierarchy: Hierarchy) -> None:
     # Means 0.5 (P0 alone), 10.25 (P1 and background) and 20.5 (P1 and ignored).
-    formed = hierarchy.rounds[0].macros
+    formed = _formed(hierarchy, 0)
     assert _said(formed) == [(1.0, 1.0), (20.5, 0.0), (41.0, None)]
     assert formed.image.tolist() == [0, 0, 0]
 
@@ -165,7 +183,7 @@ def test_second_round_starts_from_the_means_without_pairs_that_share_a_type(hier
         (4, 6): (-16.0, None),
     }
     assert _merged(hierarchy, 1) == [[0, 4], [1, 3]]  # a probability of exactly one half is enough
-    assert _said(hierarchy.rounds[1].macros) == [
+    assert _said(_formed(hierarchy, 1)) == [
         (pytest.approx(2 * 3.5 / 3), 1.0),
         (pytest.approx(2 * 28.75 / 3), 0.0),  # impure stays impure
     ]
@@ -177,15 +195,15 @@ def test_third_round_finds_nothing_to_merge_and_is_the_last(hierarchy: Hierarchy
         (1, 6): (pytest.approx(2 - (20.5 - 28.75 / 3)), None),
     }
     assert _merged(hierarchy, 2) == []
-    assert _said(hierarchy.rounds[2].macros) == []
+    assert _said(_formed(hierarchy, 2)) == []
     assert len(hierarchy.rounds) == 3
 
 
 def test_final_macro_nodes(hierarchy: Hierarchy) -> None:
     assert hierarchy.member.tolist() == [[0, 1, 0, 1, 0, 1, 6, 6], [0, 1] + [-1] * 6]
-    assert hierarchy.final_node.tolist() == [0, 1, 6]
-    assert hierarchy.final.image.tolist() == [0, 0, 0]
-    assert _said(hierarchy.final) == [
+    assert hierarchy.node[hierarchy.several].tolist() == [0, 1, 6]
+    assert _final(hierarchy).image.tolist() == [0, 0, 0]
+    assert _said(_final(hierarchy)) == [
         (pytest.approx(7 / 3), 1.0),
         (pytest.approx(57.5 / 3), 0.0),
         (41.0, None),
@@ -211,7 +229,7 @@ def test_a_taught_image_merges_by_the_truth_the_most_confident_first() -> None:
     assert _merged(taught, 0) == [[0, 2], [1, 3]]  # not 1-5, which is background, nor 6-7, which is ignored
     assert _merged(taught, 1) == [[0, 4], [1, 7]]  # with logits of 0 and -9.875
     assert taught.member.tolist() == [[0, 1, 0, 1, 0, 5, 6, 1], [0, 1] + [-1] * 6]
-    assert _said(taught.final) == [(pytest.approx(7 / 3), 1.0), (pytest.approx(78.5 / 3), 1.0)]
+    assert _said(_final(taught)) == [(pytest.approx(7 / 3), 1.0), (pytest.approx(78.5 / 3), 1.0)]
 
 
 def test_without_labels_nothing_is_supervised_and_the_people_are_the_same(hierarchy: Hierarchy) -> None:
@@ -228,16 +246,16 @@ def test_without_labels_nothing_is_supervised_and_the_people_are_the_same(hierar
 def test_two_people_are_impure_even_if_an_ignored_candidate_came_between() -> None:
     merged = _run(([NOSE, HIP, KNEE], [0.0, 1.0, 2.25], [0, IGNORED, 1]))
     assert _merged(merged, 0) == [[0, 1]]
-    assert _said(merged.rounds[0].macros) == [(1.0, None)]
+    assert _said(_formed(merged, 0)) == [(1.0, None)]
     assert _edges(merged, 1) == {(0, 2): (0.25, None)}
-    assert _said(merged.rounds[1].macros) == [(pytest.approx(6.5 / 3), 0.0)]
+    assert _said(_formed(merged, 1)) == [(pytest.approx(6.5 / 3), 0.0)]
 
 
 def test_the_number_of_rounds_is_limited() -> None:
     stopped = _run((KINDS, PLACES, LABELS), config=GroupingConfig(max_rounds=1))
     assert len(stopped.rounds) == 1
     assert stopped.member.tolist() == [[0, 1, 0, 3, 4, 1, 6, 6]]
-    assert stopped.final_node.tolist() == [0, 1, 6]
+    assert stopped.node[stopped.several].tolist() == [0, 1, 6]
 
 
 def test_the_cut_is_a_probability() -> None:
@@ -252,35 +270,41 @@ def test_no_edge_is_one_round_without_verdicts() -> None:
     for kinds in ([], [NOSE], [NOSE, NOSE]):
         alone = _run((kinds, PLACES[: len(kinds)], LABELS[: len(kinds)]))
         assert len(alone.rounds) == 1
-        assert _said(alone.rounds[0].edges) == _said(alone.rounds[0].macros) == _said(alone.final) == []
+        assert _said(alone.rounds[0].edges) == _said(_formed(alone, 0)) == _said(_final(alone)) == []
         assert alone.member.tolist() == [list(range(len(kinds))) or [-1]]
 
 
 def test_aggregation_is_the_mean_of_the_members() -> None:
     embedding = torch.tensor([[1.0, 2.0], [3.0, 4.0], [5.0, 9.0], [7.0, 1.0]], requires_grad=True)
-    feature = aggregate(embedding[:, None], torch.tensor([0, 1, 0, 0]))[:, 0]
-    torch.testing.assert_close(feature, torch.tensor([[13 / 3, 4.0], [3.0, 4.0], [0.0, 0.0], [0.0, 0.0]]))
+    # Sums of a macro-node of candidates 0, 2 and 3, of one of candidate 1, and of an empty row.
+    members = torch.tensor([[1.0, 0, 1, 1], [0, 1, 0, 0], [0, 0, 0, 0]])
+    sums = torch.cat((members @ embedding, members.sum(dim=1, keepdim=True)), dim=1)
+    feature = aggregate(sums, torch.Size((1, 2)))
+    torch.testing.assert_close(feature, torch.tensor([[13 / 3, 4.0], [3.0, 4.0], [0.0, 0.0]]))
+    assert aggregate(torch.cat((sums[:, :2], sums), dim=1), torch.Size((2, 2))).shape == (3, 2, 2)
     feature[0].sum().backward()
     torch.testing.assert_close(
         embedding.grad, torch.tensor([[1 / 3] * 2, [0.0] * 2, [1 / 3] * 2, [1 / 3] * 2])
     )
 
 
+def test_what_is_no_number_ends_all_the_same() -> None:
+    broken = [float("nan"), 0.0, float("inf"), 1.0, 2.5, 10.5, 20.0, -float("inf")]
+    for teacher in ([False], [True]):
+        hierarchy = _run((KINDS, broken, LABELS), teacher=teacher)
+        assert not hierarchy.rounds[0].edges.logit.isfinite().all()
+        assert (hierarchy.member >= 0).all()
+
+
 def test_logits_are_averaged_over_views_before_each_matching() -> None:
     # Places in the photograph, and in its mirror image: 0-1 are near in the one and far in the other, mean
     # logit (1 - 3) / 2; 1-2 and 0-2 the other way round.
     candidates = make_candidates([(NOSE, 0.5, 0.0, 0, 0), (HIP, 0.5, 0.0, 0, 0), (KNEE, 0.5, 0.0, 0, 0)])
-    places = torch.tensor([[0.0, 0.0], [1.0, 5.0], [2.5, 3.5]])[..., None]
-    hierarchy = cluster(
-        places,
-        keypoint_graph(candidates, joined_types("full")),
-        candidates,
-        Ruler(),
-        Doubler(),
-        GroupingConfig(),
-    )
+    places = torch.tensor([[[0.0, 0.0], [1.0, 5.0], [2.5, 3.5]]])[..., None]
+    graph = keypoint_graph(candidates, FULL)
+    hierarchy = cluster(places, graph, candidates, Ruler(), Doubler(), FULL, GroupingConfig())
     assert _edges(hierarchy, 0) == {(0, 1): (-1.0, None), (0, 2): (-1.0, None), (1, 2): (0.5, None)}
     assert hierarchy.member.tolist() == [[0, 1, 1]]
     # The pair is at 1.75 in one view and 4.25 in the other; its logit is the mean of 3.5 and 8.5.
-    assert _said(hierarchy.final) == [(6.0, None)]
+    assert _said(_final(hierarchy)) == [(6.0, None)]
     assert _edges(hierarchy, 1) == {(0, 1): (2 - (1.75 + 4.25) / 2, None)}

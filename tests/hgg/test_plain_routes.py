@@ -1,7 +1,7 @@
 """What was made fast, beside the plain way to the same result.
 
 Letters: B images, J joint types, S side of the maps, N candidates, P people, E edges, H hidden features,
-T views.
+T views, X rows.
 """
 
 from unittest.mock import patch
@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
@@ -20,7 +20,6 @@ from hgg.candidates import _is_peak
 from hgg.clusters import LEFT_OUT
 from hgg.config import GroupingConfig
 from hgg.discriminators import EdgeDiscriminator
-from hgg.interaction import EdgeConv
 from hgg.ohgc import _proximity
 from hgg.poses import _highest_cell, _tag_distance
 from hgg.skeleton import COCO
@@ -57,9 +56,9 @@ def test_the_highest_cell_is_that_of_argmax() -> None:
 
 @pytest.mark.parametrize("views", [1, 2])
 def test_the_tag_distance_is_the_root_mean_square_over_the_views(views: int) -> None:
-    tag_TSS, mean_PT = torch.randn(views, 6, 5), torch.randn(4, views)
-    plain_PSS = (tag_TSS - mean_PT[..., None, None]).square().mean(dim=1).sqrt()
-    torch.testing.assert_close(_tag_distance(tag_TSS, mean_PT), plain_PSS)
+    tag_MTSS, mean_MT = torch.randn(4, views, 6, 5), torch.randn(4, views)
+    plain_MSS = (tag_MTSS - mean_MT[..., None, None]).square().mean(dim=1).sqrt()
+    torch.testing.assert_close(_tag_distance(tag_MTSS, mean_MT), plain_MSS)
 
 
 def _plain_associative(rows: list[Row], threshold: float) -> list[int]:
@@ -91,22 +90,22 @@ def test_greedy_grouping_is_that_of_lists(rows: list[Row]) -> None:
     assert found == _plain_associative(rows, 1.0)
 
 
+@settings(deadline=None)
 @given(st.integers(0, 2**31), st.integers(1, 70))
 def test_edges_in_parts_give_what_they_give_at_once(seed: int, at_once: int) -> None:
     torch.manual_seed(seed)
-    conv, discriminator = EdgeConv(5, 7), EdgeDiscriminator(GroupingConfig(hidden=8)).eval()
-    edges = to_edges(random_neighbours([9, 4], types=4, seed=seed))
-    x, feature_ATH = torch.randn(18, 5), torch.randn(18, 2, 8)
-    whole = conv(x, edges), _proximity(feature_ATH, edges, discriminator)  # with gradients: all at once
-    with torch.no_grad(), patch.object(graph, "EDGES_AT_ONCE", at_once):
-        parts = conv(x, edges), _proximity(feature_ATH, edges, discriminator)
-    for one, other in zip(parts, whole, strict=True):
-        torch.testing.assert_close(one, other)
+    discriminator = EdgeDiscriminator(GroupingConfig(hidden=8)).eval()
+    rows_E = list(to_edges(random_neighbours([9, 4], types=4, seed=seed)))
+    mean_XTH = torch.randn(18, 2, 8)
+    whole = _proximity(mean_XTH, rows_E, discriminator)  # with gradients: all at once
+    with torch.no_grad(), patch.object(graph, "PAIRS_AT_ONCE", at_once):
+        torch.testing.assert_close(_proximity(mean_XTH, rows_E, discriminator), whole)
 
 
 def test_the_edge_discriminator_is_its_perceptron_on_sum_and_difference() -> None:
     torch.manual_seed(0)
     edge = EdgeDiscriminator(GroupingConfig()).eval()
-    first_EH, second_EH = torch.randn(2, 50, 64)
+    feature_XH, (first_E, second_E) = torch.randn(9, 64), torch.randint(9, (2, 50))
+    first_EH, second_EH = feature_XH[first_E], feature_XH[second_E]
     pair = torch.cat((first_EH + second_EH, (first_EH - second_EH).abs()), dim=-1)
-    torch.testing.assert_close(edge(first_EH, second_EH), edge.perceptron(pair).squeeze(-1))
+    torch.testing.assert_close(edge(feature_XH, first_E, second_E), edge.perceptron(pair).squeeze(-1))
