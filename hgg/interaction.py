@@ -100,7 +100,7 @@ def _highest(
     shape = (*own_BNH.shape[:2], len(weight_OH))
     heard_BNO = own_BNH.new_full(shape, -torch.inf)
     source_BNO = torch.zeros(shape if whose else 0, dtype=torch.int64, device=own_BNH.device)
-    for images, rows, columns in parts(graph.sizes, pairs_at_once(own_BNH.device)):
+    for images, rows, columns in parts(graph.sizes, pairs_at_once(own_BNH.device, training=whose)):
         hidden_bnNH = (own_BNH[images, rows, None] + other_BNH[images, None, columns]).relu_()
         # As what the products are added to, silence costs nothing.
         silence_QO = graph.silence[images, rows, columns].reshape(-1, 1).expand(-1, shape[2])

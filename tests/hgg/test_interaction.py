@@ -66,7 +66,7 @@ def _gradients(output: Tensor, x: Tensor, conv: EdgeConv) -> list[Tensor]:
 def test_four_routes_agree_forward_and_backward(
     conv: EdgeConv, types: int, at_once: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(interaction, "pairs_at_once", lambda _: at_once)
+    monkeypatch.setattr(interaction, "pairs_at_once", lambda _, training: at_once)
     neighbour = random_neighbours([11, 11, 6], types)
     neighbour[1, 4] = neighbour[1, :, 4] = False  # a node by itself
     edges, graph = to_edges(neighbour), to_graph(neighbour)

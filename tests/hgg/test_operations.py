@@ -1,20 +1,18 @@
 """A training step is the same operations whatever the batch: no loop over images, people, nodes or edges.
 
-As a GPU has them, that is, which takes all pairs at once; a CPU's cache gets them in parts. How many rounds
-Algorithm 1 and the matching in it take depends on what is matched. So the batches here hold the same person
-many times, and the grouping's weights are 0: then all of them merge alike.
+How many rounds Algorithm 1 and the matching in it take depends on what is matched. So the batches here hold
+the same person many times, and the grouping's weights are 0: then all of them merge alike. And they are small
+enough for a CPU to take all their pairs at once, as a GPU does with larger ones.
 """
 
 from collections import Counter
 from typing import Any
-from unittest.mock import patch
 
 import numpy as np
 import pytest
 import torch
 from torch import Tensor, nn
 
-from hgg import graph
 from hgg.config import LossConfig, ModelConfig
 from hgg.hourglass import Maps
 from hgg.model import HGG
@@ -67,7 +65,7 @@ def _operations(images: int, people: int) -> Counter[str]:
     objective = Objective(model, LossConfig(), joint=True)
     for weight in model.grouping.parameters():
         nn.init.zeros_(weight)
-    with counted() as count, patch.object(graph, "PAIRS_AT_ONCE", graph.PAIRS_AT_ONCE_GPU):
+    with counted() as count:
         terms = objective(torch.zeros(images, 3, 8, 8), targets, teacher_share=1.0)
         terms.total.backward()
     assert terms.edge > 0

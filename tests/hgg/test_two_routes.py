@@ -13,13 +13,15 @@ from hgg.candidates import Candidates
 from hgg.config import GroupingConfig
 from hgg.discriminators import EdgeDiscriminator, MacroDiscriminator
 from hgg.graph import keypoint_graph
-from hgg.labels import BACKGROUND, IGNORED
+from hgg.labels import BACKGROUND, IGNORED, assign
 from hgg.model import Grouping
 from hgg.ohgc import Hierarchy, Verdicts
 from hgg.skeleton import NUM_JOINTS
 from tests.cases.candidates import make_candidates
+from tests.cases.core import make_targets
 from tests.cases.grouping_by_edges import (
     Listed,
+    assign_by_edges,
     cluster_by_edges,
 )
 
@@ -110,3 +112,39 @@ def test_the_same_hierarchy(graph: str, tied: bool) -> None:
         merges += sum(int(each.merged.sum()) for each in ours.rounds)
     assert rounds > 2 * (BATCHES // 8)
     assert merges > 10 * (BATCHES // 8)
+
+
+def test_the_same_assignment() -> None:
+    generator = torch.Generator().manual_seed(7)
+    assigned = 0
+    for seed in range(BATCHES):
+        candidates = _random_candidates(generator, most=30)
+        places = torch.rand(*candidates.kind.shape, 2, generator=generator) * 15
+        # On whole cells many candidates are equally far from a joint.
+        candidates = candidates._replace(xy=places.round() if seed % 2 else places)
+        people = torch.randint(0, 7, (len(places),), generator=generator).tolist()
+        targets = make_targets(people, seed, ignored_rows=0)
+        targets = targets._replace(areas=targets.areas * 2, joints=targets.joints.round())
+        labels = assign(candidates, targets)
+        assert labels.equal(assign_by_edges(candidates, targets))
+        assigned += int((labels >= 0).sum())
+    assert assigned > 3 * BATCHES
+
+
+def test_the_same_gradients() -> None:
+    generator = torch.Generator().manual_seed(9)
+    for seed in range(20):
+        grouping = _grouping(seed)
+        candidates = _random_candidates(generator, most=20)
+        labels = _labels(candidates, generator)
+        embedding = _embedding(candidates, 1, False, generator).requires_grad_()
+        graph = keypoint_graph(candidates, grouping.rule_JJ)
+        ours = grouping.cluster(embedding, graph, candidates, labels)
+        listed = cluster_by_edges(grouping, embedding.flatten(0, 1), candidates, labels)
+        if not ours.rounds[0].edges.logit.numel():
+            continue
+        loss = torch.cat([each.edges.logit for each in ours.rounds]).square().sum()
+        other = torch.cat([each.logit for each in listed.rounds]).square().sum()
+        (gradient,) = torch.autograd.grad(loss, embedding)
+        (expected,) = torch.autograd.grad(other, embedding)
+        torch.testing.assert_close(gradient, expected)
