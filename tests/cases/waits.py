@@ -11,6 +11,7 @@ from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 
 WAITING = {torch.Tag.dynamic_output_shape, torch.Tag.data_dependent_output}
+INDEXING = ("aten.index.", "aten.index_put")
 # Ways to the host that are no operation on a CPU, and how often each is gone.
 READS = ("tolist", "numpy", "cpu", "__array__")
 
@@ -31,7 +32,7 @@ class _Mode(TorchDispatchMode):
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         name = str(func)
         self.counts.operations[name] += 1
-        if WAITING & set(func.tags) and not (name.startswith("aten.index") and not _by_mask(args)):
+        if _by_mask(args) if name.startswith(INDEXING) else WAITING & set(func.tags):
             self.counts.waits[name] += 1
         return func(*args, **(kwargs or {}))
 
