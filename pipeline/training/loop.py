@@ -12,7 +12,7 @@ from typing import Any
 
 import torch
 import torch.distributed as dist
-from torch import nn
+from torch import Tensor, nn
 
 from hgg.model import HGG
 from hgg.objective import Objective, Terms
@@ -108,14 +108,10 @@ def train(
         images, targets = augment(batch, options.flip, options.colour, training.objective.model.config.joints)
         images = images.contiguous(memory_format=torch.channels_last)
         terms = forward(images, targets, teacher_share(step, stage), options.bf16)
-        means = mean_over_ranks(terms)
-        if not all(map(math.isfinite, means)):
-            raise NotFiniteError(_what_is_not_finite(step, terms, batch))
-
         optimiser.zero_grad()
         terms.total.backward()
-        norm = clip_gradients(trained, stage.clip_norm).item()
-        if not math.isfinite(norm):  # the same on every rank: DDP has averaged the gradients
+        means, norm = _read(terms, clip_gradients(trained, stage.clip_norm))
+        if not all(map(math.isfinite, (*means, norm))):  # on every rank alike
             raise NotFiniteError(_what_is_not_finite(step, terms, batch))
         optimiser.step()
         if training.average is not None:
@@ -136,6 +132,15 @@ def train(
 def teacher_share(step: int, stage: StageConfig) -> float:
     """Probability of an image to merge by ground truth: 1 at step 1, 0 after `teacher_steps`."""
     return max(0.0, 1 - (step - 1) / stage.teacher_steps) if stage.teacher_steps else 0.0
+
+
+def _read(terms: Terms, norm: Tensor) -> tuple[list[float], float]:
+    """The terms' means over the ranks, and the gradient's norm, which is the same on every rank.
+
+    They are read together, since a GPU is waited for here, and nowhere else in the loop.
+    """
+    *means, norm_read = torch.cat((mean_over_ranks(terms), norm[None])).tolist()
+    return means, norm_read
 
 
 def _add(progress: TrainingProgress, means: list[float], **figures: float) -> None:

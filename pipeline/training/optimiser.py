@@ -6,6 +6,7 @@ from collections.abc import Iterable
 
 import torch
 from torch import Tensor, nn
+from torch.optim.swa_utils import get_ema_multi_avg_fn
 
 from hgg.model import HGG
 from pipeline.settings.config import StageConfig
@@ -75,11 +76,17 @@ class MovingAverage:
         """Move towards `model`; `updates` were made before this one."""
         decay = min(self.decay, (1 + updates) / (AVERAGE_WARMUP + updates))
         current = model.state_dict()
-        for name, average in self.model.state_dict().items():
-            if average.is_floating_point():
-                average.lerp_(current[name], 1 - decay)
-            else:
-                average.copy_(current[name])
+        pairs = [(average, current[name]) for name, average in self.model.state_dict().items()]
+        numbers = [pair for pair in pairs if pair[0].is_floating_point()]
+        # All tensors at once: a few kernels on a GPU, where one each were 382 (the paper's model).
+        get_ema_multi_avg_fn(decay)(*_unzipped(numbers), updates)
+        counters = [pair for pair in pairs if not pair[0].is_floating_point()]
+        if counters:
+            torch._foreach_copy_(*_unzipped(counters))
+
+
+def _unzipped(pairs: list[tuple[Tensor, Tensor]]) -> tuple[list[Tensor], list[Tensor]]:
+    return [first for first, _ in pairs], [second for _, second in pairs]
 
 
 def _trained(module: nn.Module) -> list[nn.Parameter]:

@@ -4,6 +4,7 @@ from typing import Any
 
 import torch
 import torch.distributed as dist
+from torch import Tensor
 
 from hgg.objective import Terms
 
@@ -18,13 +19,16 @@ def world_size() -> int:
     return dist.get_world_size() if dist.is_initialized() else 1
 
 
-def mean_over_ranks(terms: Terms) -> list[float]:
-    """The terms, each averaged over the ranks; a term that is not finite on one is so on all."""
+def mean_over_ranks(terms: Terms) -> Tensor:
+    """The terms (6,), each averaged over the ranks; a term that is not finite on one is so on all.
+
+    It stays on its device, so that nothing waits for it yet.
+    """
     values = torch.stack([term.detach() for term in terms])
     if world_size() > 1:
         dist.all_reduce(values)
         values /= world_size()
-    return values.tolist()
+    return values
 
 
 def from_rank_0(values: list[float]) -> list[float]:

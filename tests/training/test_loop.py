@@ -4,6 +4,7 @@ import json
 import math
 import os
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,7 @@ from hgg.objective import Terms
 from hgg.targets import Targets
 from pipeline.base.seeds import step_seed
 from pipeline.training.loop import NotFiniteError, teacher_share
+from tests.cases.host_reads import HostReads
 from tests.cases.training import MODEL, OPTIONS, STAGE, batches, make_training, part_of, run, same_weights
 
 # All images merge by ground truth: which ones do is drawn by rank as soon as not all do.
@@ -104,9 +106,58 @@ class SteepObjective(nn.Module):
 
 
 def test_a_gradient_that_is_not_finite_stops_too() -> None:
-    training = make_training()
+    untouched, training = make_training(), make_training()
     with pytest.raises(NotFiniteError, match="step 1: the gradient is not finite although the loss is"):
         run(training, batches(), forward=SteepObjective(training.objective.model))
+    assert same_weights(training.objective, untouched.objective)
+    assert same_weights(training.model, untouched.model)
+
+
+class UncountedObjective(nn.Module):
+    """The objective, at which the counter does not look."""
+
+    def __init__(self, objective: nn.Module, reads: HostReads) -> None:
+        super().__init__()
+        self.objective = objective
+        self.reads = reads
+
+    def forward(self, *arguments: Any) -> Terms:
+        with self.reads.pausing():
+            return self.objective(*arguments)
+
+
+@pytest.mark.parametrize("joint", [False, True])
+def test_a_step_reads_once_what_a_tensor_holds_beside_what_the_model_does(joint: bool) -> None:
+    """Augmentation, backward pass, clipping, Adam with a changing rate and the moving average too."""
+    training, reads = make_training(joint=joint), HostReads()
+    stage = STAGE.model_copy(update={"clip_norm": 1e-3, "schedule": "cosine"})
+    stream = [batch for batch, _ in zip(batches(), range(stage.steps), strict=False)]
+    with reads.counting():
+        run(training, iter(stream), stage=stage, forward=UncountedObjective(training.objective, reads))
+    assert reads.found == {"tolist": stage.steps}
+    assert reads.operations["_fused_adam_"] >= stage.steps  # so it was seen
+
+
+@pytest.mark.parametrize(
+    ("read", "name"),
+    [
+        (lambda tensor: tensor.sum().item(), "_local_scalar_dense"),
+        (lambda tensor: bool(tensor.any()), "_local_scalar_dense"),
+        (lambda tensor: float(tensor[0]), "_local_scalar_dense"),
+        (lambda tensor: tensor.tolist(), "tolist"),
+        (lambda tensor: tensor.numpy(), "numpy"),
+        (lambda tensor: tensor.nonzero(), "nonzero"),
+        (lambda tensor: tensor[tensor > 0], "index"),
+        (lambda tensor: torch.equal(tensor, tensor), "equal"),
+    ],
+)
+def test_the_counter_of_reads_sees_each_kind(read: Callable[[Tensor], object], name: str) -> None:
+    tensor, reads = torch.arange(3.0), HostReads()
+    with reads.counting():
+        read(tensor)
+        with reads.pausing():
+            read(tensor)
+    assert reads.found == {name: 1}
 
 
 def with_dropout(share: float) -> ModelConfig:

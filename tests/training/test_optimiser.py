@@ -11,6 +11,7 @@ from hgg.model import HGG
 from hgg.objective import Objective
 from pipeline.settings.config import StageConfig
 from pipeline.training.optimiser import MovingAverage, clip_gradients, make_optimiser, rate_factor, set_rates
+from tests.cases.host_reads import HostReads
 
 SMALL = ModelConfig(
     network=NetworkConfig(input_size=32, stacks=1, channels=8, increase=0, depth=1, visual_dim=4),
@@ -90,3 +91,32 @@ def test_moving_average_follows_normalisation_statistics() -> None:
     average.update(model, 0)
     assert averaged["network.stem.0.1.running_mean"].tolist() == pytest.approx([9.0, 9.0])
     assert averaged["network.stem.0.1.num_batches_tracked"].item() == 7
+
+
+def test_moving_average_is_the_plain_formula_to_the_last_bit_in_two_operations() -> None:
+    model = HGG(SMALL)
+    average = MovingAverage(model, decay=0.9)
+    plain = {name: value.clone() for name, value in model.state_dict().items()}
+    reads = HostReads()
+    for updates in range(12):
+        for value in model.state_dict().values():
+            value.copy_(torch.randn(value.shape) if value.is_floating_point() else value + 1)
+        with reads.counting():
+            average.update(model, updates)
+        decay = min(0.9, (1 + updates) / (10 + updates))
+        for name, value in model.state_dict().items():
+            if value.is_floating_point():
+                plain[name].lerp_(value, 1 - decay)
+            else:
+                plain[name].copy_(value)
+    assert all(torch.equal(value, plain[name]) for name, value in average.model.state_dict().items())
+    assert not reads.found
+    views = reads.operations.pop("detach")  # by `state_dict`, which starts no kernel
+    assert views == 12 * 2 * len(plain)
+    assert reads.operations == {"_foreach_lerp_": 12, "_foreach_copy_": 12}
+
+
+def test_moving_average_of_a_model_without_counters() -> None:
+    network = SMALL.network.model_copy(update={"norm": "none"})
+    model = HGG(SMALL.model_copy(update={"network": network}))
+    MovingAverage(model, decay=0.9).update(model, 0)
