@@ -120,6 +120,14 @@ def scope_of(records: Path, skeleton: SkeletonName, limit: int = 0, shards: rang
     return Scope(records, skeleton, truth, chosen, expected)
 
 
+def ap_of(found: Found, scope: Scope) -> dict[str, dict[str, float]]:
+    """COCO's figures by grouping, of everything that was found."""
+    return {
+        grouping: score(scope.truth, rows, scope.skeleton, found.image_ids)
+        for grouping, rows in found.rows.items()
+    }
+
+
 def sum_up(found: Found, scope: Scope, progress: Progress) -> Evaluation:
     """AP of everything that was found.
 
@@ -137,9 +145,8 @@ def sum_up(found: Found, scope: Scope, progress: Progress) -> Evaluation:
         "seconds": round(seconds, 3),
         "images_per_second": round(progress.done / seconds, 3),
     }
-    ap = {grouping: score(scope.truth, rows, scope.skeleton, images) for grouping, rows in found.rows.items()}
     return Evaluation(
-        ap=ap,
+        ap=ap_of(found, scope),
         detections=found.rows,
         counts=counts,
         image_ids=images,

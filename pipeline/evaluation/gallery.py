@@ -1,6 +1,6 @@
 """Pictures of an evaluation: ground truth, AE and HGG side by side, where people overlap most."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -26,6 +26,10 @@ class Shown(NamedTuple):
     truth: Poses
     people: dict[str, Poses]
 
+    def order(self) -> tuple[float, int]:
+        """The most crowded images come first, of equally crowded ones the lower id."""
+        return -self.crowding, self.image_id
+
 
 class Gallery:
     """Keeps the most crowded of the images offered, and draws them; holds `size` images at a time."""
@@ -38,8 +42,12 @@ class Gallery:
     def offer(self, record: dict[str, Any], image: np.ndarray, people: Mapping[Any, Poses]) -> None:
         """Keep an image (RGB, as the record's) if it is among the most crowded so far."""
         truth = true_poses(record, self.skeleton)
-        self.shown.append(Shown(crowding(record), record["image_id"], image, truth, dict(people)))
-        self.shown.sort(key=lambda shown: (-shown.crowding, shown.image_id))
+        self.add([Shown(crowding(record), record["image_id"], image, truth, dict(people))])
+
+    def add(self, shown: Iterable[Shown]) -> None:
+        """Keep those of some images that are among the most crowded so far."""
+        self.shown += shown
+        self.shown.sort(key=Shown.order)
         del self.shown[self.size :]
 
     def draw(self, folder: Path) -> list[Path]:

@@ -1,6 +1,6 @@
 """The people of a batch and of a shard, by three groupings of the same candidates."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -51,7 +51,6 @@ def people_of(
     return detections, people, fates
 
 
-@torch.no_grad()
 def find_people(
     predictor: Predictor,
     records: Path,
@@ -61,20 +60,38 @@ def find_people(
     gallery: Gallery | None = None,
     progress: Progress | None = None,
 ) -> Found:
-    """The people of the images of a shard; no batch holds images of two, so that shards may be shared out."""
+    """The people of the images of a shard."""
     found = Found()
-    rows = islice(read_rows([records / shard_file(portion.shard)]), portion.images)
-    for batch in chunks(rows, batch_size):
-        images = [decode_picture(record["jpeg"]) for record in batch]
-        detections, people, fates = people_of(predictor, batch, images, groupings)
-        found.candidates += int(detections.candidates.valid.sum())
-        for place, (record, image) in enumerate(zip(batch, images, strict=True)):
-            of_image = {grouping: people[grouping][place] for grouping in groupings}
-            found.add_image(record, of_image, {grouping: each[place] for grouping, each in fates.items()})
-            if gallery is not None:
-                gallery.offer(record, image, of_image)
+    for batch in batches_of(records, portion, batch_size):
+        found.add(find_in_batch(predictor, batch, groupings, gallery))
         if progress is not None:
             progress.add(len(batch))
+    return found
+
+
+def batches_of(records: Path, portion: Portion, batch_size: int) -> Iterator[list[dict[str, Any]]]:
+    """The records of each batch; none holds images of two shards, so that shards may be shared out."""
+    rows = islice(read_rows([records / shard_file(portion.shard)]), portion.images)
+    return chunks(rows, batch_size)
+
+
+@torch.no_grad()
+def find_in_batch(
+    predictor: Predictor,
+    batch: list[dict[str, Any]],
+    groupings: Sequence[GroupingName] = GROUPINGS,
+    gallery: Gallery | None = None,
+) -> Found:
+    """The people of the images of a batch of records."""
+    found = Found()
+    images = [decode_picture(record["jpeg"]) for record in batch]
+    detections, people, fates = people_of(predictor, batch, images, groupings)
+    found.candidates = int(detections.candidates.valid.sum())
+    for place, (record, image) in enumerate(zip(batch, images, strict=True)):
+        of_image = {grouping: people[grouping][place] for grouping in groupings}
+        found.add_image(record, of_image, {grouping: each[place] for grouping, each in fates.items()})
+        if gallery is not None:
+            gallery.offer(record, image, of_image)
     return found
 
 

@@ -28,7 +28,7 @@ from pipeline.training.worker import run_worker
 
 STATE = "state.pt"
 NOT_VALIDATED = -1.0  # Ray scores by a finite number, and keeps higher ones first
-# A rank waits this long for another one; rank 0 validates while the others wait.
+# A rank waits this long for another one; rank 0 computes AP and keeps what is kept while the others wait.
 PATIENCE_SECONDS = 4 * 60 * 60
 FULL = os.strerror(errno.ENOSPC)
 

@@ -1,4 +1,4 @@
-"""What a run leaves behind as it goes: rank 0's log, figures, curves, models and validation."""
+"""What a run leaves behind as it goes: rank 0's log, figures, curves and models."""
 
 import logging
 from collections.abc import Iterator
@@ -6,20 +6,15 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from hgg.groupings import GroupingName
 from hgg.weights import save_model
 from pipeline.base.files import atomic_path
 from pipeline.base.memory import peak_mib
 from pipeline.base.secrets import log_format
-from pipeline.evaluation.evaluate import evaluate_model
-from pipeline.evaluation.gallery import Gallery
 from pipeline.training.checkpoint import Checkpoints
 from pipeline.training.history import add_to_history, begin_history, draw_curves, log_line, read_history
 from pipeline.training.loop import Row, Training
-from pipeline.training.ranks import from_rank_0, rank, world_size
+from pipeline.training.ranks import rank, world_size
 from pipeline.training.stage import StageRun
-
-PICTURES = 4  # of the validation images
 
 log = logging.getLogger(__name__)
 
@@ -52,29 +47,6 @@ class Outputs:
                 "%s: %d before: a step's images stay the same %d, their sums may differ in the last digits",
                 *(self.run.name, before, self.run.settings.batch_size),
             )
-
-    def validate(self) -> Row | None:
-        """AP on the validation subset, computed by rank 0 while the others wait for it."""
-        config, validation = self.run.config, self.run.validation
-        if validation is None:
-            return None
-        scores = [0.0, 0.0]
-        if self.writes:
-            groupings: list[GroupingName] = ["ae"] if self.run.stage == "pretrain" else ["hgg", "ae"]
-            gallery = Gallery(PICTURES, config.joints)
-            found = evaluate_model(
-                self.training.model,
-                validation.records,
-                batch_size=config.evaluate.batch_size,
-                groupings=groupings,
-                shards=validation.shards,
-                limit=config.train.validation_images,
-                gallery=gallery,
-            )
-            gallery.draw(self.run.folder / "pictures")
-            scores = [found.ap[grouping]["AP"] for grouping in (groupings[0], "ae")]
-        ap, ap_ae = from_rank_0(scores)
-        return {"ap": ap, "ap_ae": ap_ae}
 
     def report(self, row: Row) -> None:
         """Write a log line to the log, to metrics.csv and, after a validation, into the curves."""

@@ -2,6 +2,7 @@
 
 from collections.abc import Generator
 from contextlib import closing
+from functools import partial
 from typing import Any
 
 import torch
@@ -22,6 +23,7 @@ from pipeline.training.optimiser import MovingAverage, make_optimiser
 from pipeline.training.outputs import Outputs, logging_to, silent
 from pipeline.training.ranks import rank, world_size
 from pipeline.training.stage import StageRun
+from pipeline.training.validation import validate
 
 
 def run_worker(run: StageRun, checkpoints: Checkpoints, device: torch.device) -> dict[str, Any]:
@@ -50,7 +52,7 @@ def run_worker(run: StageRun, checkpoints: Checkpoints, device: torch.device) ->
             batches,
             run.settings,
             run.config.train,
-            validate=outputs.validate,
+            validate=partial(validate, run, training),
             report=outputs.report,
             save=outputs.save,
         )

@@ -1,7 +1,8 @@
 """What of a large run can be tried on one machine: `python -m tests.benchmarks.scale`, for docs/scaling.md.
 
-A reader with 64 ranks in turn; the manifest of a million shards; bytes of a sample and of a gradient at the
-paper's size; views and samples a second are in docs/performance.md. A line of JSON each, on stdout.
+A reader with 64 ranks in turn; the manifest of a million shards; what of a validation its ranks do not share;
+bytes of a sample and of a gradient at the paper's size; views and samples a second are in
+docs/performance.md. A line of JSON each, on stdout.
 """
 
 import argparse
@@ -23,17 +24,27 @@ from pipeline.base.memory import peak_mib
 from pipeline.batches.order import Order
 from pipeline.batches.reader import SampleReader
 from pipeline.data.shards import ShardRow, data_fingerprint, shard_file, stage_folder, write_manifest
-from tests.benchmarks.drawn import draw_samples, drawn_config
+from pipeline.evaluation.found import portions
+from pipeline.evaluation.people import batches_of
+from pipeline.metrics.coco import coco_metrics
+from tests.benchmarks.drawn import draw, draw_samples, drawn_config
+from tests.benchmarks.scored import scored_crowds
 from tests.cases.samples import write_samples
 
 RANKS, BATCH, FILES, FILE_ROWS = 64, 8, 32, 64
+VALIDATED = 500  # images, `train.validation_images`
 SHARDS, SHARD_GROUPS, SHARD_ROWS = 1_000_000, 8, 32
 
 
 def main() -> None:
     """Try everything."""
     argparse.ArgumentParser(prog="python -m tests.benchmarks.scale", description=__doc__).parse_args()
-    parts: tuple[Callable[[Path], dict[str, Any]], ...] = (many_ranks, many_shards, bytes_of_a_sample)
+    parts: tuple[Callable[[Path], dict[str, Any]], ...] = (
+        many_ranks,
+        many_shards,
+        validation,
+        bytes_of_a_sample,
+    )
     for part in parts:
         with tempfile.TemporaryDirectory() as folder:
             print(json.dumps({"part": part.__name__, **part(Path(folder))}), flush=True)
@@ -76,6 +87,24 @@ def many_shards(folder: Path) -> dict[str, Any]:
         next(Order([SHARD_ROWS] * (SHARDS * SHARD_GROUPS), RANKS * BATCH, RANKS).windows(0, 0, 0))
     size = (folder / "manifest.json").stat().st_size
     return {"shards": SHARDS, "manifest_mb": size // 10**6, "seconds": seconds, "peak_mib": int(peak_mib())}
+
+
+def validation(folder: Path) -> dict[str, Any]:
+    """What ranks do not share: each reads past the others' records, rank 0 computes AP."""
+    config = drawn_config(folder, synthetic__train_images=VALIDATED)
+    draw(config)
+    records = stage_folder(config.run_root, "records", config.data.train_split)
+    seconds: dict[str, float] = {}
+    with _taking("reading_past", seconds):
+        read = sum(
+            len(batch)
+            for portion in portions(records)
+            for batch in batches_of(records, portion, config.evaluate.batch_size)
+        )
+    truth, detections = scored_crowds(VALIDATED, people=5)
+    with _taking("ap", seconds):
+        coco_metrics(truth, detections)
+    return {"images": read, "seconds": seconds}
 
 
 def bytes_of_a_sample(folder: Path) -> dict[str, Any]:
