@@ -13,19 +13,19 @@ from hgg.ohgc import Hierarchy
 from hgg.poses import to_poses
 from hgg.targets import Targets
 from tests.benchmarks.crowds import find_candidates, grouping_model, make_crowd
-from tests.cases.waits import Counts, counted
+from tests.cases.host_reads import HostReads
 
 IMAGES, CANDIDATES = 16, 60
 LOOKS_AT_A_MATCHING = 2  # more than one where it takes more passes than are made between two looks
 
 
-def _total(counts: Counts) -> int:
-    return counts.waits.total()
+def _total(counts: HostReads) -> int:
+    return counts.found.total()
 
 
 def test_the_counter_sees_what_a_gpu_is_waited_for() -> None:
     values = torch.tensor([3, 0, 1])
-    with counted() as counts:
+    with HostReads().counting() as counts:
         values.sum().item()
         values.nonzero()
         values[values > 0]
@@ -51,7 +51,7 @@ def _batch() -> tuple[Targets, tuple[Tensor, Tensor, Tensor]]:
 def test_a_training_step_waits_twelve_times_at_most_and_twice_a_round() -> None:
     model = grouping_model().train()
     targets, maps = _batch()
-    with counted() as counts:
+    with HostReads().counting() as counts:
         candidates = find_candidates(*maps, model.config.candidates, limit=CANDIDATES)
         found = _total(counts)
         labels = assign(candidates, targets)
@@ -65,7 +65,7 @@ def test_a_training_step_waits_twelve_times_at_most_and_twice_a_round() -> None:
     assert grouped <= 1 + LOOKS_AT_A_MATCHING * len(hierarchy.rounds)
     assert _total(counts) <= 12
     logits = [verdicts.logit for each in hierarchy.rounds for verdicts in (each.edges, each.macros)]
-    with counted() as backward:
+    with HostReads().counting() as backward:
         torch.cat(logits).sum().backward()
     assert _total(backward) == 0
 
@@ -74,7 +74,7 @@ def test_a_training_step_waits_twelve_times_at_most_and_twice_a_round() -> None:
 def test_inference_waits_twelve_times_at_most_and_copies_once(people: int) -> None:
     crowd, model = make_crowd(people), grouping_model()
     everyone = torch.ones(1, dtype=torch.bool)
-    with torch.no_grad(), counted() as counts:
+    with torch.no_grad(), HostReads().counting() as counts:
         candidates = find_candidates(crowd.heatmaps, crowd.tags, crowd.visual, model.config.candidates)
         labels = assign(candidates, crowd.targets)
         before = _total(counts)
@@ -83,7 +83,7 @@ def test_inference_waits_twelve_times_at_most_and_copies_once(people: int) -> No
         assert _total(counts) - before <= 11  # and one for the number of candidates
         before = _total(counts)
         to_poses(candidates, clusters, crowd.heatmaps, crowd.tags[:, None], fill_missing=True)
-    assert counts.waits["cpu"] == 1
+    assert counts.found["cpu"] == 1
     assert _total(counts) - before == 3  # the sizes, and the copy's two steps
 
 
@@ -92,6 +92,6 @@ def test_operations_of_the_forward_pass_are_fewer() -> None:
     targets, maps = _batch()
     candidates = find_candidates(*maps, model.config.candidates, limit=CANDIDATES)
     labels = assign(candidates, targets)
-    with counted() as counts:
+    with HostReads().counting() as counts:
         hierarchy = model.grouping(candidates, labels, torch.ones(IMAGES, dtype=torch.bool))
     assert counts.operations.total() <= 165 * len(hierarchy.rounds) + 260
