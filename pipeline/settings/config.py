@@ -80,6 +80,15 @@ class TrainConfig(Settings):
     validation split, which so stays clean of what is chosen by it; 0 trains on all."""
     bf16: bool = setting(False, WEIGHTS)
     """bfloat16 autocast in the network, for GPUs; grouping stays in float32."""
+    tf32: bool = setting(True, WEIGHTS, since="2026-11-28", before=True)
+    """Whether a GPU may round what stays in float32 to TF32 (10 bits of mantissa) before it multiplies. CPUs
+    do not."""
+    compile: bool = setting(False, WEIGHTS, since="2026-11-28", before=False)
+    """Compile the proposal network with torch.compile when training begins: about a minute, after which a GPU
+    makes shorter steps. Validation and the kept model are not compiled. A CPU needs a C++ compiler for it."""
+    sync_batchnorm: bool = setting(False, WEIGHTS, since="2026-11-28", before=False)
+    """Normalise by the images of all workers together in place of each worker's own (network.norm=batch), for
+    workers with few images a step."""
     ema: float = setting(0.0, WEIGHTS, ge=0.0, lt=1.0)
     """Decay of the moving average of the weights that is validated and kept; 0 is off."""
     flip: float = setting(0.5, WEIGHTS, ge=0.0, le=1.0)
@@ -201,11 +210,12 @@ class RunConfig(Settings):
                     f"{name}.batch_size={stage.batch_size} does not divide by "
                     f"train.num_workers={self.train.num_workers}"
                 )
-            if self.network.normalises_nothing(stage.batch_size // max(1, self.train.num_workers)):
+            apart = 1 if self.train.sync_batchnorm else max(1, self.train.num_workers)
+            if self.network.normalises_nothing(stage.batch_size // apart):
                 raise ValueError(
                     f"{name}.batch_size={stage.batch_size}: one image a worker leaves network.norm=batch "
                     "nothing to average where the deepest map is one cell (input_size="
                     f"{self.network.input_size}, depth={self.network.depth}): set norm to group or none, or "
-                    "give each worker two images"
+                    "give each worker two images, or set train.sync_batchnorm=true"
                 )
         return self

@@ -1,7 +1,11 @@
 """Validation as training goes: all ranks find people, each in some of the batches, and rank 0 computes AP."""
 
+from contextlib import AbstractContextManager, nullcontext
 from heapq import nsmallest
 from itertools import chain
+from typing import Any
+
+import torch
 
 from hgg.groupings import GroupingName
 from hgg.predictor import Predictor
@@ -38,7 +42,8 @@ def validate(run: StageRun, training: Training) -> Row | None:
     validation, groupings = run.validation, _groupings(run)
     share_statistics(training.model)
     gallery = Gallery(PICTURES, run.config.joints)
-    found = together(lambda: _find(run, training, validation, gallery))
+    with _uncompiled(run):
+        found = together(lambda: _find(run, training, validation, gallery))
     _keep_the_most_crowded(gallery)
     shares, shown = to_rank_0(found), to_rank_0(gallery.shown)
 
@@ -70,6 +75,12 @@ def _find(run: StageRun, training: Training, validation: Validation, gallery: Ga
         seed=config.train.seed,
         gallery=gallery,
     )
+
+
+def _uncompiled(run: StageRun) -> AbstractContextManager[Any]:
+    """Without `train.compile`, which would take a minute for each size of batch that it meets here."""
+    # Asked for only where it is needed: it imports the whole compiler.
+    return torch.compiler.set_stance("force_eager") if run.config.train.compile else nullcontext()
 
 
 def _keep_the_most_crowded(gallery: Gallery) -> None:

@@ -17,11 +17,14 @@ from pipeline.base.memory import keep_freed_memory
 from pipeline.batches.collate import Batch
 from pipeline.batches.loader import training_batches
 from pipeline.batches.reader import SampleReader
+from pipeline.settings.config import TrainConfig
 from pipeline.training.checkpoint import Checkpoints, restore_checkpoint
+from pipeline.training.compiling import check_compiling, compile_network, set_float32_precision
 from pipeline.training.loop import Training, TrainingProgress, train
+from pipeline.training.normalisation import share_normalisation
 from pipeline.training.optimiser import MovingAverage, make_optimiser
 from pipeline.training.outputs import Outputs, logging_to, silent
-from pipeline.training.ranks import rank, world_size
+from pipeline.training.ranks import rank, together, world_size
 from pipeline.training.stage import StageRun
 from pipeline.training.validation import validate
 
@@ -32,10 +35,15 @@ def run_worker(run: StageRun, checkpoints: Checkpoints, device: torch.device) ->
     Alone, or as one rank of an initialised process group. Returns the figures of rank 0's results.
 
     Raises:
-        UserError: a pretrained model or a checkpoint that does not fit.
+        UserError: a pretrained model or a checkpoint that does not fit, or no way to compile.
         NotFiniteError: a loss that is not finite.
     """
     keep_freed_memory()
+    options = run.config.train
+    if device.type == "cuda":
+        set_float32_precision(options.tf32)
+    if options.compile:
+        together(partial(check_compiling, device))
     training = build_training(run, device)
     latest = checkpoints.latest()
     if latest is not None:
@@ -48,10 +56,10 @@ def run_worker(run: StageRun, checkpoints: Checkpoints, device: torch.device) ->
         outputs.begin()
         train(
             training,
-            distributed(training.objective, device),
+            forward_of(training.objective, options, device),
             batches,
             run.settings,
-            run.config.train,
+            options,
             validate=partial(validate, run, training),
             report=outputs.report,
             save=outputs.save,
@@ -74,6 +82,18 @@ def build_training(run: StageRun, device: torch.device) -> Training:
     objective = Objective(model, config.loss, joint=run.stage == "joint")
     average = MovingAverage(model, config.train.ema) if config.train.ema else None
     return Training(objective, make_optimiser(model, run.settings), average, TrainingProgress())
+
+
+def forward_of(objective: Objective, options: TrainConfig, device: torch.device) -> nn.Module:
+    """The objective as it is called in training, with what `train` asks for around and inside it.
+
+    It stays the module that is restored and kept; the moving average, a copy made before, stays as it is.
+    """
+    if options.sync_batchnorm and world_size() > 1:
+        share_normalisation(objective.model)
+    if options.compile:
+        compile_network(objective.model.network)
+    return distributed(objective, device)
 
 
 def distributed(objective: Objective, device: torch.device) -> nn.Module:
