@@ -133,8 +133,12 @@ def test_batch_normalisation_needs_more_than_one_value() -> None:
         UserError, match=r"^joint\.batch_size=2: one image a worker leaves network\.norm=batch"
     ):
         load_config([], small)
-    for other in ("network.norm=none", "network.depth=3", "joint.batch_size=4", "train.num_workers=1"):
+    together = "train.sync_batchnorm=true"
+    others = ("network.norm=none", "network.depth=3", "joint.batch_size=4", "train.num_workers=1", together)
+    for other in others:
         load_config([], [*small, other])
+    with pytest.raises(UserError, match=r"joint\.batch_size=1: one image a worker"):
+        load_config([], [*small, together, "train.num_workers=1", "joint.batch_size=1"])
 
 
 @pytest.mark.parametrize(
