@@ -8,7 +8,7 @@ from typing import Literal, NamedTuple
 import numpy as np
 
 from hgg.candidates import Candidates
-from hgg.ohgc import Hierarchy, Round
+from hgg.hierarchy import Hierarchy, Round
 from hgg.poses import Poses
 from hgg.transform import apply, invert, to_pixels
 

@@ -10,7 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from hgg.ohgc import Verdicts
+from hgg.hierarchy import Verdicts
 from hgg.targets import Targets
 
 

@@ -12,9 +12,10 @@ from hgg.clusters import Clusters
 from hgg.config import GroupingConfig, ModelConfig
 from hgg.discriminators import EdgeDiscriminator, EmbeddingDistance, MacroDiscriminator
 from hgg.graph import Graph, keypoint_graph, link_rule, node_features, num_features
+from hgg.hierarchy import Hierarchy
 from hgg.hourglass import Hourglass, Maps
 from hgg.interaction import Interaction
-from hgg.ohgc import Hierarchy, cluster
+from hgg.ohgc import cluster
 from hgg.skeleton import COCO, Skeleton
 
 

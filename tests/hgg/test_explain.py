@@ -7,7 +7,7 @@ import torch
 from hgg.draw import COLOURS, TITLE_HEIGHT
 from hgg.draw_rounds import GREY, draw_strip
 from hgg.explain import Edge, Node, Step, explain_rounds, sources
-from hgg.ohgc import Hierarchy, MacroNodes, Round, Verdicts
+from hgg.hierarchy import Hierarchy, MacroNodes, Round, Verdicts
 from hgg.poses import Poses
 from hgg.skeleton import NUM_JOINTS
 

@@ -9,8 +9,8 @@ import pytest
 import torch
 from torch import Tensor
 
+from hgg.hierarchy import Verdicts
 from hgg.losses import heatmap_loss, push_pull_loss, verdict_loss
-from hgg.ohgc import Verdicts
 from hgg.skeleton import NUM_JOINTS
 from hgg.targets import Targets
 

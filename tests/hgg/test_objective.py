@@ -11,11 +11,11 @@ from torch import Tensor
 
 from hgg.candidates import find_candidates
 from hgg.config import LossConfig
+from hgg.hierarchy import Hierarchy
 from hgg.hourglass import Maps
 from hgg.losses import verdict_loss
 from hgg.model import HGG
 from hgg.objective import Objective, Terms
-from hgg.ohgc import Hierarchy
 from hgg.predictor import Predictor
 from hgg.skeleton import NUM_JOINTS, graph_links
 from hgg.targets import Targets

@@ -18,9 +18,10 @@ from torch import Tensor
 from hgg.config import GroupingConfig
 from hgg.discriminators import EdgeDiscriminator, MacroDiscriminator
 from hgg.graph import keypoint_graph, link_rule
+from hgg.hierarchy import Hierarchy, Verdicts
 from hgg.labels import BACKGROUND, IGNORED
 from hgg.losses import verdict_loss
-from hgg.ohgc import Hierarchy, Verdicts, aggregate, cluster
+from hgg.ohgc import aggregate, cluster
 from tests.cases.candidates import make_candidates
 
 NOSE, SHOULDER, ELBOW, HIP, KNEE = 0, 5, 7, 11, 13

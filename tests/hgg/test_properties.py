@@ -11,9 +11,9 @@ from hgg.candidates import Candidates
 from hgg.clusters import Clusters
 from hgg.config import GroupingConfig
 from hgg.discriminators import EdgeDiscriminator, MacroDiscriminator
+from hgg.hierarchy import Hierarchy
 from hgg.labels import BACKGROUND, IGNORED
 from hgg.model import Grouping
-from hgg.ohgc import Hierarchy
 from tests.cases.candidates import Row, check_people, make_candidates, people_of, random_rows
 
 ROUNDING = 1e-9  # of a logit in float64

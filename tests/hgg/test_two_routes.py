@@ -13,9 +13,9 @@ from hgg.candidates import Candidates
 from hgg.config import GroupingConfig
 from hgg.discriminators import EdgeDiscriminator, MacroDiscriminator
 from hgg.graph import keypoint_graph
+from hgg.hierarchy import Hierarchy, Verdicts
 from hgg.labels import BACKGROUND, IGNORED, assign
 from hgg.model import Grouping
-from hgg.ohgc import Hierarchy, Verdicts
 from hgg.skeleton import NUM_JOINTS
 from tests.cases.candidates import make_candidates
 from tests.cases.core import make_targets

@@ -8,8 +8,8 @@ import pytest
 import torch
 from torch import Tensor
 
+from hgg.hierarchy import Hierarchy
 from hgg.labels import assign
-from hgg.ohgc import Hierarchy
 from hgg.poses import to_poses
 from hgg.targets import Targets
 from tests.benchmarks.crowds import find_candidates, grouping_model, make_crowd
