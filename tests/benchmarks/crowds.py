@@ -12,9 +12,9 @@ from torch import Tensor
 from hgg.associative import group_associative
 from hgg.candidates import Candidates, find_candidates
 from hgg.config import CandidateConfig, GroupingConfig, ModelConfig, NetworkConfig
-from hgg.ohgc import Hierarchy  # where earlier commits have it too, which make bench-compare runs
 from hgg.labels import assign
 from hgg.model import HGG
+from hgg.ohgc import Hierarchy  # where earlier commits have it too, which make bench-compare runs
 from hgg.poses import Poses, to_poses
 from hgg.skeleton import COCO, NUM_JOINTS
 from hgg.targets import Targets, encode_heatmaps

@@ -5,9 +5,9 @@ from pytest_benchmark.fixture import BenchmarkFixture
 from torch import Tensor
 
 from hgg.candidates import Candidates, join_candidates
-from hgg.ohgc import Hierarchy  # where earlier commits have it too, which make bench-compare runs
 from hgg.losses import verdict_loss
 from hgg.model import HGG
+from hgg.ohgc import Hierarchy  # where earlier commits have it too, which make bench-compare runs
 from tests.benchmarks.crowds import find, grouping_model, make_crowd
 from tests.benchmarks.timing import timed
 
