@@ -3,7 +3,7 @@
 Which nodes an edge joins is a matrix of an image's nodes, so that nobody has to wait for a number of edges:
 on a GPU each such number stops the queue of its work. One look gives the sizes that the host needs.
 
-Letters: B images, N candidates, V visual channels, J joint types, M macro-nodes, E edges, T views.
+Letters: B images, N candidates, A candidates of the batch, V visual channels, J joint types, M macro-nodes, E edges, T views.
 """
 
 from collections.abc import Iterator, Sequence
@@ -17,9 +17,8 @@ from hgg.skeleton import COCO, GraphName, Skeleton, graph_links
 
 NEVER = 2.0**16  # outweighs all links of a pair, of which there are J² at most
 # Pairs whose features are computed together. A CPU's cache holds 4,096 pairs of 64 features (1 MB); all of a
-# crowd's take it twice as long. In training, where the way back takes most of the time, fewer operations are
-# worth as much. A GPU wants as many as its memory has room for (here 0.5 GB).
-PAIRS_AT_ONCE, PAIRS_IN_TRAINING, PAIRS_ON_GPU = 2**12, 2**16, 2**21
+# crowd's take it twice as long. A GPU wants as many as its memory has room for (here 0.5 GB).
+PAIRS_AT_ONCE, PAIRS_ON_GPU = 2**12, 2**21
 
 
 class Graph(NamedTuple):
@@ -33,6 +32,8 @@ class Graph(NamedTuple):
     """Edges of the whole batch, each once."""
     sizes: list[int]
     """Candidates of each image."""
+    rows: Tensor
+    """(A,) int64 rows of the candidates, image * N + candidate, those of padding left out."""
 
 
 def num_features(visual_dim: int, skeleton: Skeleton = COCO, *, score: bool = False) -> int:
@@ -106,13 +107,21 @@ def keypoint_graph(candidates: Candidates, rule_JJ: Tensor) -> Graph:
     types_BNJ = one_hot(candidates.kind, len(rule_JJ), rule_JJ.dtype) * candidates.valid[..., None]
     joined_BNN = compatible(types_BNJ, types_BNJ @ rule_JJ)
     both, *sizes = torch.cat((joined_BNN.sum()[None], candidates.valid.sum(dim=1))).tolist()
-    return Graph(joined_BNN, silence_of(joined_BNN, rule_JJ.dtype), both // 2, sizes)
+    silence_BNN1 = silence_of(joined_BNN, rule_JJ.dtype)
+    return Graph(joined_BNN, silence_BNN1, both // 2, sizes, rows_of(candidates.valid, sizes))
 
 
 def silence_of(joined_BNN: Tensor, dtype: torch.dtype) -> Tensor:
     """`Graph.silence` of the edges."""
     nothing_BNN = torch.zeros((), dtype=dtype, device=joined_BNN.device).expand_as(joined_BNN)
     return nothing_BNN.masked_fill(~joined_BNN, -torch.inf)[..., None]
+
+
+def rows_of(valid_BN: Tensor, sizes: Sequence[int]) -> Tensor:
+    """`Graph.rows` of the candidates that are no padding."""
+    if not any(sizes):
+        return torch.empty(0, dtype=torch.int64, device=valid_BN.device)
+    return valid_BN.flatten().nonzero_static(size=sum(sizes)).squeeze(1)
 
 
 def list_pairs(joined_BMM: Tensor, edges: int) -> tuple[Tensor, Tensor, Tensor]:
@@ -129,11 +138,9 @@ def list_pairs(joined_BMM: Tensor, edges: int) -> tuple[Tensor, Tensor, Tensor]:
     return image_E, first_E, second_E
 
 
-def pairs_at_once(device: torch.device, *, training: bool = False) -> int:
+def pairs_at_once(device: torch.device) -> int:
     """How many pairs' features this device should hold at a time."""
-    if device.type == "cuda":
-        return PAIRS_ON_GPU
-    return PAIRS_IN_TRAINING if training else PAIRS_AT_ONCE
+    return PAIRS_ON_GPU if device.type == "cuda" else PAIRS_AT_ONCE
 
 
 def parts(sizes: Sequence[int], at_once: int) -> Iterator[tuple[slice, slice, slice]]:

@@ -10,7 +10,8 @@ is computed per pair. `hgg/README.md` has the time that this takes beside torch-
 The perceptron has two layers. With one, max_j relu(A x_i + B x_j) = relu(A x_i + max_j B x_j):
 no term would relate i to j.
 
-Letters: B images, N candidates, A = B * N nodes, F input features, H hidden features, O output features.
+Letters: B images, N candidates, A candidates of the batch, X = B * N rows, F input features, H hidden
+features, O output features.
 """
 
 import warnings
@@ -62,32 +63,30 @@ class _HighestMessage(torch.autograd.Function):
     ) -> Tensor:
         heard_BNO, source_BNO = _highest(own_BNH, other_BNH, weight_OH, graph, whose=True)
         deaf_BNO = heard_BNO == -torch.inf
-        ctx.save_for_backward(own_BNH, other_BNH, weight_OH, source_BNO, deaf_BNO)
+        ctx.save_for_backward(own_BNH, other_BNH, weight_OH, source_BNO, deaf_BNO, graph.rows)
         return (heard_BNO + bias_O).masked_fill_(deaf_BNO, 0)
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, *grad_outputs: Any) -> Any:  # pyrefly: ignore[bad-override]  # its wrapper names nothing
         (grad_BNO,) = grad_outputs
-        own_BNH, other_BNH, weight_OH, source_BNO, deaf_BNO = ctx.saved_tensors
-        grad_AO = grad_BNO.masked_fill(deaf_BNO, 0).flatten(0, 1)
-        start_B11 = torch.arange(len(own_BNH), device=grad_AO.device)[:, None, None] * own_BNH.shape[1]
-        source_Q = (source_BNO + start_B11).flatten()  # Q = A * O
-        hidden_AOH = other_BNH.flatten(0, 1).index_select(0, source_Q).unflatten(0, grad_AO.shape)
-        hidden_AOH += own_BNH.flatten(0, 1)[:, None]
+        own_BNH, other_BNH, weight_OH, source_BNO, deaf_BNO, row_A = ctx.saved_tensors
+        start_B11 = torch.arange(len(own_BNH), device=row_A.device)[:, None, None] * own_BNH.shape[1]
+        source_BNO = source_BNO + start_B11
+        grad_AO, own_AH, source_AO = (
+            part.flatten(0, 1).index_select(0, row_A)  # without padding
+            for part in (grad_BNO.masked_fill(deaf_BNO, 0), own_BNH, source_BNO)
+        )
+        hidden_AOH = other_BNH.flatten(0, 1).index_select(0, source_AO.flatten()).unflatten(0, grad_AO.shape)
+        hidden_AOH += own_AH[:, None]
         grad_AOH = torch.where(hidden_AOH > 0, grad_AO[..., None] * weight_OH, 0)
         hidden_AOH.relu_()
         grad_weight_OH = torch.bmm(grad_AO.T[:, None], hidden_AOH.transpose(0, 1)).squeeze(1)
-        grad_other_AH = (
-            torch.zeros_like(own_BNH).flatten(0, 1).index_add_(0, source_Q, grad_AOH.flatten(0, 1))
-        )
-        return (
-            grad_AOH.sum(dim=1).view_as(own_BNH),
-            grad_other_AH.view_as(own_BNH),
-            grad_weight_OH,
-            grad_AO.sum(dim=0),
-            None,
-        )
+        nothing_XH = torch.zeros_like(own_BNH).flatten(0, 1)
+        grad_own_XH = nothing_XH.index_copy(0, row_A, grad_AOH.sum(dim=1))
+        grad_other_XH = nothing_XH.index_add_(0, source_AO.flatten(), grad_AOH.flatten(0, 1))
+        grads = grad_own_XH.view_as(own_BNH), grad_other_XH.view_as(own_BNH)
+        return *grads, grad_weight_OH, grad_AO.sum(dim=0), None
 
 
 def _highest(
@@ -100,7 +99,7 @@ def _highest(
     shape = (*own_BNH.shape[:2], len(weight_OH))
     heard_BNO = own_BNH.new_full(shape, -torch.inf)
     source_BNO = torch.zeros(shape if whose else 0, dtype=torch.int64, device=own_BNH.device)
-    for images, rows, columns in parts(graph.sizes, pairs_at_once(own_BNH.device, training=whose)):
+    for images, rows, columns in parts(graph.sizes, pairs_at_once(own_BNH.device)):
         hidden_bnNH = (own_BNH[images, rows, None] + other_BNH[images, None, columns]).relu_()
         # As what the products are added to, silence costs nothing.
         silence_QO = graph.silence[images, rows, columns].reshape(-1, 1).expand(-1, shape[2])

@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from hgg.graph import Graph, silence_of
+from hgg.graph import Graph, rows_of, silence_of
 from hgg.interaction import EdgeConv
 
 with warnings.catch_warnings():
@@ -47,7 +47,9 @@ def random_neighbours(sizes: list[int], types: int = 17, seed: int = 0) -> Tenso
 def to_graph(neighbour_BNN: Tensor, dtype: torch.dtype = torch.float32) -> Graph:
     """The graph of these neighbours, whose images need the rows up to their last node with one."""
     last = [int(image.nonzero().max()) + 1 if image.any() else 0 for image in neighbour_BNN.any(dim=2)]
-    return Graph(neighbour_BNN, silence_of(neighbour_BNN, dtype), int(neighbour_BNN.sum()) // 2, last)
+    valid_BN = torch.arange(neighbour_BNN.shape[1]) < torch.tensor(last)[:, None]
+    silence_BNN1, edges = silence_of(neighbour_BNN, dtype), int(neighbour_BNN.sum()) // 2
+    return Graph(neighbour_BNN, silence_BNN1, edges, last, rows_of(valid_BN, last))
 
 
 def to_edges(neighbour_BNN: Tensor) -> Tensor:

@@ -41,7 +41,7 @@ def _joined(number: int, *pairs: tuple[int, int]) -> Graph:
     joined = torch.zeros(1, number, number, dtype=torch.bool)
     for a, b in pairs:
         joined[0, a, b] = joined[0, b, a] = True
-    return to_graph(joined)._replace(sizes=[number])
+    return to_graph(joined)._replace(sizes=[number], rows=torch.arange(number))
 
 
 def test_by_hand() -> None:
@@ -66,7 +66,7 @@ def _gradients(output: Tensor, x: Tensor, conv: EdgeConv) -> list[Tensor]:
 def test_four_routes_agree_forward_and_backward(
     conv: EdgeConv, types: int, at_once: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(interaction, "pairs_at_once", lambda _, training: at_once)
+    monkeypatch.setattr(interaction, "pairs_at_once", lambda _: at_once)
     neighbour = random_neighbours([11, 11, 6], types)
     neighbour[1, 4] = neighbour[1, :, 4] = False  # a node by itself
     edges, graph = to_edges(neighbour), to_graph(neighbour)

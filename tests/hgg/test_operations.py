@@ -1,18 +1,20 @@
 """A training step is the same operations whatever the batch: no loop over images, people, nodes or edges.
 
 How many rounds Algorithm 1 and the matching in it take depends on what is matched. So the batches here hold
-the same person many times, and the grouping's weights are 0: then all of them merge alike. And they are small
-enough for a CPU to take all their pairs at once, as a GPU does with larger ones.
+the same person many times, and the grouping's weights are 0: then all of them merge alike. All pairs are taken
+at once, as a GPU does; a CPU's cache gets them in parts.
 """
 
 from collections import Counter
 from typing import Any
+from unittest.mock import patch
 
 import numpy as np
 import pytest
 import torch
 from torch import Tensor, nn
 
+from hgg import graph
 from hgg.config import LossConfig, ModelConfig
 from hgg.hourglass import Maps
 from hgg.model import HGG
@@ -65,7 +67,7 @@ def _operations(images: int, people: int) -> Counter[str]:
     objective = Objective(model, LossConfig(), joint=True)
     for weight in model.grouping.parameters():
         nn.init.zeros_(weight)
-    with HostReads().counting() as count:
+    with HostReads().counting() as count, patch.object(graph, "PAIRS_AT_ONCE", graph.PAIRS_ON_GPU):
         terms = objective(torch.zeros(images, 3, 8, 8), targets, teacher_share=1.0)
         terms.total.backward()
     assert terms.edge > 0
