@@ -3,7 +3,8 @@
 Which nodes an edge joins is a matrix of an image's nodes, so that nobody has to wait for a number of edges:
 on a GPU each such number stops the queue of its work. One look gives the sizes that the host needs.
 
-Letters: B images, N candidates, A candidates of the batch, V visual channels, J joint types, M macro-nodes, E edges, T views.
+Letters: B images, N candidates, A candidates of the batch, V visual channels, J joint types, M macro-nodes,
+E edges, T views.
 """
 
 from collections.abc import Iterator, Sequence

@@ -1,8 +1,8 @@
 """A training step is the same operations whatever the batch: no loop over images, people, nodes or edges.
 
 How many rounds Algorithm 1 and the matching in it take depends on what is matched. So the batches here hold
-the same person many times, and the grouping's weights are 0: then all of them merge alike. All pairs are taken
-at once, as a GPU does; a CPU's cache gets them in parts.
+the same person many times, and the grouping's weights are 0: then all of them merge alike. All pairs are
+taken at once, as a GPU does; a CPU's cache gets them in parts.
 """
 
 from collections import Counter
