@@ -78,7 +78,7 @@ def find_candidates(
         tag=tag_BN[..., None],
         visual=visual_BNV[:, :, None],
         valid=score_BN > 0,
-        size=cell_BN2.new_tensor([width, height]).expand(len(kind_BN), 2),
+        size=torch.tensor([width, height]).to(kind_BN.device, non_blocking=True).expand(len(kind_BN), 2),
     )
 
 

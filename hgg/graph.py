@@ -62,7 +62,7 @@ def node_features(
     """
     kind_BN, xy_BN2 = candidates.kind, candidates.xy
     if view == 1:
-        kind_BN = torch.tensor(skeleton.flip_index, device=kind_BN.device)[kind_BN]
+        kind_BN = torch.tensor(skeleton.flip_index).to(kind_BN.device, non_blocking=True)[kind_BN]
         last_B1 = candidates.size[:, :1].to(xy_BN2.dtype) - 1
         xy_BN2 = torch.stack((last_B1 - xy_BN2[..., 0], xy_BN2[..., 1]), dim=-1)
     kind_BNJ = one_hot(kind_BN, skeleton.count, candidates.tag.dtype)

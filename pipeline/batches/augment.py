@@ -54,7 +54,8 @@ def flip_batch(batch: Batch, chosen_B: Tensor, skeleton: Skeleton = COCO) -> Bat
     """
     targets = batch.targets
     assert targets.joints.shape[2] == skeleton.count, (targets.joints.shape, skeleton.name)
-    index = torch.tensor(skeleton.flip_index, device=chosen_B.device)
+    # Made where it is wanted, it would be waited for.
+    index = torch.tensor(skeleton.flip_index).to(chosen_B.device, non_blocking=True)
     joints = targets.joints[:, :, index]
     mirrored_x = targets.heatmaps.shape[-1] - 1 - joints[..., 0]
     # Absent joints and padding stay at zero.
@@ -83,7 +84,7 @@ def jitter_colour(images: Tensor, factors_B3: Tensor, strength: float) -> Tensor
     Returns images of the same shape in [0, 1].
     """
     brightness, contrast, saturation = (1 + strength * factors_B3).T[..., None, None, None]
-    weights = images.new_tensor(GREY)[:, None, None]
+    weights = torch.tensor(GREY).to(images.device, non_blocking=True)[:, None, None]
     images = (images * brightness).clamp(0, 1)
     mean = (images * weights).sum(1, keepdim=True).mean((2, 3), keepdim=True)
     images = torch.lerp(mean.expand_as(images), images, contrast).clamp(0, 1)
