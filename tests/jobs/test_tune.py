@@ -62,13 +62,12 @@ def _kill_in_the_middle(job: Job) -> None:
                 time.sleep(0.05)
         finally:
             started = psutil.Process(process.pid).children(recursive=True)
-            trials = [each for each in started if "ray::ImplicitFunc" in each.cmdline()]
             process.kill()
             process.wait()
-            # They see some seconds later that nobody is left to work for, and write until then.
-            _, running = psutil.wait_procs(trials, timeout=60)
-    assert trials
-    assert not running
+            # Trials see some seconds later that nobody is left to work for and write until then. Ray's agents
+            # see it a minute later.
+            _, running = psutil.wait_procs(started, timeout=90)
+    assert running == []
     # As when killed a moment earlier: Tune's own files of scores come later than the line in the log.
     for name in ("result.json", "progress.csv"):
         for path in job.config.run_root.glob(f"tune/*/ray/trial_*/{name}"):
