@@ -21,6 +21,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from hgg.config import CandidateConfig
+from hgg.constants import constant
 
 TINY = 1e-6  # below any heatmap value that matters; keeps the logarithm finite
 
@@ -78,7 +79,7 @@ def find_candidates(
         tag=tag_BN[..., None],
         visual=visual_BNV[:, :, None],
         valid=score_BN > 0,
-        size=torch.tensor([width, height]).to(kind_BN.device, non_blocking=True).expand(len(kind_BN), 2),
+        size=constant([width, height], kind_BN.device).expand(len(kind_BN), 2),
     )
 
 

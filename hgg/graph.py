@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from hgg.candidates import Candidates
+from hgg.constants import constant
 from hgg.skeleton import COCO, GraphName, Skeleton, graph_links
 
 NEVER = 2.0**16  # outweighs all links of a pair, of which there are J² at most
@@ -62,7 +63,7 @@ def node_features(
     """
     kind_BN, xy_BN2 = candidates.kind, candidates.xy
     if view == 1:
-        kind_BN = torch.tensor(skeleton.flip_index).to(kind_BN.device, non_blocking=True)[kind_BN]
+        kind_BN = constant(skeleton.flip_index, kind_BN.device)[kind_BN]
         last_B1 = candidates.size[:, :1].to(xy_BN2.dtype) - 1
         xy_BN2 = torch.stack((last_B1 - xy_BN2[..., 0], xy_BN2[..., 1]), dim=-1)
     kind_BNJ = one_hot(kind_BN, skeleton.count, candidates.tag.dtype)

@@ -22,6 +22,7 @@ import torch
 from torch import Tensor
 
 from hgg.candidates import Candidates
+from hgg.constants import constant
 from hgg.matching import dominant_assignment
 from hgg.skeleton import COCO, Skeleton
 from hgg.targets import Targets
@@ -44,8 +45,7 @@ def keypoint_oks(candidates: Candidates, targets: Targets, skeleton: Skeleton = 
     assert targets.joints.shape[2] == skeleton.count, (targets.joints.shape, skeleton.name)
     joints_BNP3 = _joints_of_type(candidates.kind, targets.joints)
     distance_BNP = (candidates.xy[:, :, None] - joints_BNP3[..., :2]).square().sum(-1)
-    # Made where it is wanted, it would be waited for.
-    sigma_J = torch.tensor(skeleton.sigmas).to(candidates.xy.device, non_blocking=True)
+    sigma_J = constant(skeleton.sigmas, candidates.xy.device)
     spread_BN = 2 * (2 * sigma_J[candidates.kind]).square()
     area_BP = targets.areas.clamp(min=SMALLEST_AREA)
     oks_BNP = torch.exp(-distance_BNP / (spread_BN[..., None] * area_BP[:, None]))

@@ -18,7 +18,6 @@ J joint types, E edges alive in a round, X edges or macro-nodes, S = T * H + 2 *
 """
 
 from collections.abc import Sequence
-from typing import Literal
 
 import torch
 from torch import Tensor
@@ -65,21 +64,19 @@ def cluster(
     """
     views_TH = embedding_BNTH.shape[2:]
     nodes = _singletons(embedding_BNTH, graph, candidates, label_BN, rule_JJ)
-    rounds: list[Round] = []
+    parts = []
     for _ in range(config.max_rounds):
         # In a crowd the matrices cost more than this; in training there are not so many candidates.
         before = nodes if torch.is_grad_enabled() else _shrunk(nodes)
         ends, edges = _judge_edges(before, views_TH, edge_discriminator)
         weight_BMM = _weights(before, ends, edges, teacher_B, config.cut)
         into_BM, nodes = _merge(before, weight_BMM, len(rule_JJ), config.matching)
-        rounds.append(Round(before, ends, edges, into_BM, nodes, edges))
+        parts.append((before, ends, edges, into_BM, nodes))
         if nodes.edges == 0:
             break
-    macros = _judge_macros(rounds, views_TH, macro_discriminator)
-    rounds = [
-        each._replace(macros=_only(verdicts, each.formed))
-        for each, verdicts in zip(rounds, macros, strict=True)
-    ]
+    macros = _judge_macros([after for *_, after in parts], views_TH, macro_discriminator)
+    rounds = [Round(*part, verdicts) for part, verdicts in zip(parts, macros, strict=True)]
+    rounds = [each._replace(macros=_only(each.macros, each.formed)) for each in rounds]
     first_BN = nodes.marks[..., FIRST].gather(1, nodes.row).masked_fill(~candidates.valid, LEFT_OUT)
     return Hierarchy(rounds, first_BN, _only(macros[-1], (nodes.members > 1).flatten()))
 
@@ -211,20 +208,17 @@ def _shrunk(nodes: MacroNodes) -> MacroNodes:
 
 
 def _judge_macros(
-    rounds: list[Round], views_TH: torch.Size, discriminator: MacroDiscriminator
+    states: list[MacroNodes], views_TH: torch.Size, discriminator: MacroDiscriminator
 ) -> list[Verdicts]:
-    """The macro-node discriminator on every row after each round, in one go; not to be read in empty rows."""
-    logit_X = _mean_over_views(discriminator(aggregate(_after(rounds, "sums"), views_TH)))
-    target_X, supervised_X = macro_label(_after(rounds, "marks"))
-    sizes = [each.into.numel() for each in rounds]
+    """The macro-node discriminator on every row of each state, in one go; not to be read in empty rows."""
+    sums_XS = torch.cat([nodes.sums.flatten(0, 1) for nodes in states])
+    logit_X = _mean_over_views(discriminator(aggregate(sums_XS, views_TH)))
+    target_X, supervised_X = macro_label(torch.cat([nodes.marks.flatten(0, 1) for nodes in states]))
+    shapes = [nodes.marks.shape[:2] for nodes in states]
+    sizes = [shape.numel() for shape in shapes]
     parts = (part_X.split(sizes) for part_X in (logit_X, target_X, supervised_X))
-    image_of = {shape: _images(shape, logit_X.device) for shape in {each.into.shape for each in rounds}}
-    return [Verdicts(image_of[each.into.shape], *part) for each, *part in zip(rounds, *parts, strict=True)]
-
-
-def _after(rounds: list[Round], name: Literal["sums", "marks"]) -> Tensor:
-    """What macro-nodes are after each round, one round after the other: (X, S) or (X, K)."""
-    return torch.cat([getattr(each.after, name).flatten(0, 1) for each in rounds])
+    image_of = {shape: _images(shape, logit_X.device) for shape in set(shapes)}
+    return [Verdicts(image_of[shape], *part) for shape, *part in zip(shapes, *parts, strict=True)]
 
 
 def _images(shape: torch.Size, device: torch.device) -> Tensor:

@@ -9,6 +9,7 @@ Letters: B images, P people, J joint types, H = W input pixels, S output cells.
 import torch
 from torch import Tensor
 
+from hgg.constants import constant
 from hgg.skeleton import COCO, Skeleton
 from hgg.targets import Targets
 from pipeline.batches.collate import Batch
@@ -54,8 +55,7 @@ def flip_batch(batch: Batch, chosen_B: Tensor, skeleton: Skeleton = COCO) -> Bat
     """
     targets = batch.targets
     assert targets.joints.shape[2] == skeleton.count, (targets.joints.shape, skeleton.name)
-    # Made where it is wanted, it would be waited for.
-    index = torch.tensor(skeleton.flip_index).to(chosen_B.device, non_blocking=True)
+    index = constant(skeleton.flip_index, chosen_B.device)
     joints = targets.joints[:, :, index]
     mirrored_x = targets.heatmaps.shape[-1] - 1 - joints[..., 0]
     # Absent joints and padding stay at zero.
@@ -84,7 +84,7 @@ def jitter_colour(images: Tensor, factors_B3: Tensor, strength: float) -> Tensor
     Returns images of the same shape in [0, 1].
     """
     brightness, contrast, saturation = (1 + strength * factors_B3).T[..., None, None, None]
-    weights = torch.tensor(GREY).to(images.device, non_blocking=True)[:, None, None]
+    weights = constant(GREY, images.device)[:, None, None]
     images = (images * brightness).clamp(0, 1)
     mean = (images * weights).sum(1, keepdim=True).mean((2, 3), keepdim=True)
     images = torch.lerp(mean.expand_as(images), images, contrast).clamp(0, 1)

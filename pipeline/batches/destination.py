@@ -47,7 +47,6 @@ class Destination:
             stream = torch.cuda.current_stream(self.device)
             stream.wait_event(sent.arrived)
             for tensor in (sent.batch.images, *sent.batch.targets, sent.batch.image_ids, sent.batch.keys):
-                tensor.record_stream(
-                    stream
-                )  # its memory is the copying stream's to use again, but not before
+                # Its memory is the copying stream's to use again, but not before this one is done with it.
+                tensor.record_stream(stream)
         return sent.batch

@@ -9,8 +9,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from hgg.config import LossConfig, ModelConfig
-from hgg.model import HGG
+from hgg.config import GroupingConfig, LossConfig, ModelConfig
+from hgg.discriminators import EdgeDiscriminator, MacroDiscriminator
+from hgg.model import HGG, Grouping
 from hgg.skeleton import NUM_JOINTS
 from hgg.targets import Targets, encode_heatmaps
 
@@ -52,6 +53,17 @@ def tiny_model(seed: int = 0, **settings: dict[str, Any]) -> HGG:
             if weight.dim() > 1:
                 weight *= 2  # as drawn, maps are nearly flat
     return model
+
+
+def spread_grouping(seed: int, **config: Any) -> Grouping:
+    """Random weights, with logits spread widely enough that any cut leaves some edges and takes others."""
+    torch.manual_seed(seed)
+    grouping = Grouping(GroupingConfig.model_validate({"hidden": 16, **config}), visual_dim=0).double().eval()
+    with torch.no_grad():
+        for discriminator in (grouping.edge, grouping.macro):
+            assert isinstance(discriminator, EdgeDiscriminator | MacroDiscriminator)
+            discriminator.perceptron[-1].get_parameter("weight").mul_(20)
+    return grouping
 
 
 def make_images(batch: int, seed: int = 0) -> Tensor:

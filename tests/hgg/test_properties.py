@@ -9,26 +9,14 @@ from hypothesis import strategies as st
 
 from hgg.candidates import Candidates
 from hgg.clusters import Clusters
-from hgg.config import GroupingConfig
-from hgg.discriminators import EdgeDiscriminator, MacroDiscriminator
 from hgg.hierarchy import Hierarchy
 from hgg.labels import BACKGROUND, IGNORED
 from hgg.model import Grouping
 from tests.cases.candidates import Row, check_people, make_candidates, people_of, random_rows
+from tests.cases.core import spread_grouping
 
 ROUNDING = 1e-9  # of a logit in float64
 CUTS = st.sampled_from([0.0, 0.3, 0.5, 0.7])
-
-
-def _grouping(seed: int, **config: float) -> Grouping:
-    """Random weights, with logits spread widely enough that any cut leaves some edges and takes others."""
-    torch.manual_seed(seed)
-    grouping = Grouping(GroupingConfig.model_validate({"hidden": 16, **config}), visual_dim=0).double().eval()
-    with torch.no_grad():
-        for discriminator in (grouping.edge, grouping.macro):
-            assert isinstance(discriminator, EdgeDiscriminator | MacroDiscriminator)
-            discriminator.perceptron[-1].get_parameter("weight").mul_(20)
-    return grouping
 
 
 def _doubles(*images: list[Row]) -> Candidates:
@@ -64,7 +52,7 @@ def _tied(hierarchy: Hierarchy) -> bool:
 @settings(max_examples=60, deadline=None)
 @given(random_rows(), random_rows(), st.integers(0, 999), CUTS)
 def test_people_are_valid_and_rounds_end(first: list[Row], second: list[Row], seed: int, cut: float) -> None:
-    hierarchy = _run(_grouping(seed, cut=cut, max_rounds=30), first, second)
+    hierarchy = _run(spread_grouping(seed, cut=cut, max_rounds=30), first, second)
     # Each id is the smallest index of its person, no type is twice in a person, padding is in none;
     # a candidate has one id, so it is in one person.
     check_people(make_candidates(first, second), _clusters(hierarchy))
@@ -80,7 +68,7 @@ def test_people_are_valid_and_rounds_end(first: list[Row], second: list[Row], se
 @settings(max_examples=60, deadline=None)
 @given(random_rows(), st.integers(0, 999), st.integers(1, 3))
 def test_rounds_never_exceed_their_limit(rows: list[Row], seed: int, most: int) -> None:
-    hierarchy = _run(_grouping(seed, cut=0.0, max_rounds=most), rows)
+    hierarchy = _run(spread_grouping(seed, cut=0.0, max_rounds=most), rows)
     assert len(hierarchy.rounds) <= most
     check_people(make_candidates(rows), _clusters(hierarchy))
 
@@ -89,7 +77,7 @@ def test_rounds_never_exceed_their_limit(rows: list[Row], seed: int, most: int) 
 @given(random_rows(), st.integers(0, 999), CUTS)
 def test_the_order_of_the_candidates_does_not_matter(rows: list[Row], seed: int, cut: float) -> None:
     """Of candidates that the proximity tells apart: between equal ones the matching takes the first."""
-    grouping = _grouping(seed, cut=cut)
+    grouping = spread_grouping(seed, cut=cut)
     order = torch.randperm(len(rows)).tolist()
     hierarchy = _run(grouping, rows)
     assume(not _tied(hierarchy))
@@ -103,7 +91,7 @@ def test_the_order_of_the_candidates_does_not_matter(rows: list[Row], seed: int,
 def test_an_image_does_not_depend_on_its_neighbours(
     first: list[Row], second: list[Row], seed: int, cut: float
 ) -> None:
-    grouping = _grouping(seed, cut=cut)
+    grouping = spread_grouping(seed, cut=cut)
     together, alone = _run(grouping, first, second), _run(grouping, second)
     assert people_of(_clusters(together), 1) == people_of(_clusters(alone))
 
@@ -121,7 +109,7 @@ def test_taught_merges_give_the_labelled_people(rows: list[Row], data: st.DataOb
     label_BN = torch.full_like(candidates.kind, BACKGROUND)
     label_BN[0, : len(rows)] = torch.tensor(labels, dtype=torch.int64)
     with torch.no_grad():
-        hierarchy = _grouping(seed)(candidates, label_BN, torch.tensor([True]))
+        hierarchy = spread_grouping(seed)(candidates, label_BN, torch.tensor([True]))
     parts = [
         index if label < 0 else -1 - label for index, label in enumerate(labels)
     ]  # marked ones stay alone

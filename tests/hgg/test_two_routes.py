@@ -10,22 +10,19 @@ import torch
 from torch import Tensor
 
 from hgg.candidates import Candidates
-from hgg.config import GroupingConfig
-from hgg.discriminators import EdgeDiscriminator, MacroDiscriminator
 from hgg.graph import keypoint_graph
 from hgg.hierarchy import Hierarchy, Verdicts
 from hgg.labels import BACKGROUND, IGNORED, assign
-from hgg.model import Grouping
 from hgg.skeleton import NUM_JOINTS
 from tests.cases.candidates import make_candidates
-from tests.cases.core import make_targets
+from tests.cases.core import make_targets, spread_grouping
 from tests.cases.grouping_by_edges import (
     Listed,
     assign_by_edges,
     cluster_by_edges,
 )
 
-BATCHES = 300
+BATCHES, HIDDEN = 300, 8
 
 
 def _random_candidates(generator: torch.Generator, most: int) -> Candidates:
@@ -45,19 +42,9 @@ def _labels(candidates: Candidates, generator: torch.Generator) -> Tensor:
     return label_BN.masked_fill(~candidates.valid, BACKGROUND)
 
 
-def _grouping(seed: int, **config: Any) -> Grouping:
-    torch.manual_seed(seed)
-    grouping = Grouping(GroupingConfig.model_validate({"hidden": 8, **config}), visual_dim=0).double().eval()
-    with torch.no_grad():
-        for discriminator in (grouping.edge, grouping.macro):
-            assert isinstance(discriminator, EdgeDiscriminator | MacroDiscriminator)
-            discriminator.perceptron[-1].get_parameter("weight").mul_(20)
-    return grouping
-
-
 def _embedding(candidates: Candidates, views: int, tied: bool, generator: torch.Generator) -> Tensor:
     """(B, N, T, H); where tied, of two kinds only, so that many logits are equal."""
-    shape = (*candidates.kind.shape, views, 8)
+    shape = (*candidates.kind.shape, views, HIDDEN)
     if tied:
         return (
             torch.randint(2, shape[:2], generator=generator)[..., None, None].double().expand(shape).clone()
@@ -99,7 +86,7 @@ def test_the_same_hierarchy(graph: str, tied: bool) -> None:
     rounds = merges = 0
     for seed in range(BATCHES // 8):
         config = {"graph": graph, "cut": [0.0, 0.3, 0.5, 0.7][seed % 4], "max_rounds": 1 + seed % 10}
-        grouping = _grouping(seed, **config)
+        grouping = spread_grouping(seed, **config | {"hidden": HIDDEN})
         candidates = _random_candidates(generator, most=30)
         embedding = _embedding(candidates, 1 + seed % 2, tied, generator)
         labels = _labels(candidates, generator) if seed % 3 else None
@@ -134,7 +121,7 @@ def test_the_same_assignment() -> None:
 def test_the_same_gradients() -> None:
     generator = torch.Generator().manual_seed(9)
     for seed in range(20):
-        grouping = _grouping(seed)
+        grouping = spread_grouping(seed, hidden=HIDDEN)
         candidates = _random_candidates(generator, most=20)
         labels = _labels(candidates, generator)
         embedding = _embedding(candidates, 1, False, generator).requires_grad_()
