@@ -8,6 +8,7 @@ storage will do. S3 cannot promise even that to us: there a lock is written, and
 `SETTLE_SECONDS`; what a slower writer overwrites then is noticed when it is renewed.
 """
 
+import hashlib
 import json
 import logging
 import os
@@ -25,7 +26,7 @@ from typing import NamedTuple
 import psutil
 
 from pipeline.base.errors import UserError
-from pipeline.base.files import remove_leftovers, temporary_name
+from pipeline.base.files import remove_leftovers, temporary_name, write_text
 from pipeline.base.s3 import in_store
 
 LOCK = ".lock"
@@ -127,25 +128,25 @@ def _take(lock: Path, own: Holder) -> None:
                 f"{other.since}: wait until it has ended, or end it (a process that is killed holds it no "
                 f"longer; one of another machine for {HEARTBEAT_SECONDS * MISSED:g} s more)"
             )
-        left = f"{other.what}, process {other.pid} on {other.host},"
-        log.info("%s: %s ended without giving it free; it is taken over", lock.parent, left)
-        _remove(lock, other)
+        if _take_over(lock, other, own):
+            left = f"{other.what}, process {other.pid} on {other.host},"
+            log.info("%s: %s ended without giving it free; it is taken over", lock.parent, left)
+            return
     raise UserError(f"{lock.parent}: several jobs begin there at this moment: start one of them again")
 
 
 def _create(lock: Path, own: Holder) -> bool:
     """Write the lock where there is none; whether it is this process's now."""
-    text = json.dumps(own._asdict())
     if in_store(lock):
         if lock.exists():
             return False
-        lock.write_text(text, encoding="utf-8")
+        lock.write_text(_text(own), encoding="utf-8")
         time.sleep(SETTLE_SECONDS)
         there = _read(lock)
         return there is not None and there.token == own.token
     try:
         with lock.open("x", encoding="utf-8") as file:
-            file.write(text)
+            file.write(_text(own))
     except FileExistsError:
         return False
     return True
@@ -161,6 +162,10 @@ def _read(lock: Path) -> Holder | None:
         return Holder(**json.loads(text))
     except (ValueError, TypeError):  # not written to its end yet, or by another version
         return Holder(text, "a job", str(lock.parent), "a machine unknown", "", 0, 0.0, "just now")
+
+
+def _text(holder: Holder) -> str:
+    return json.dumps(holder._asdict())
 
 
 def _stale(lock: Path, holder: Holder) -> bool:
@@ -200,16 +205,24 @@ def _age(lock: Path) -> float:
         probe.unlink()
 
 
-def _remove(lock: Path, stale: Holder) -> None:
-    """Remove a stale lock, and no other one that has come into its place since it was read."""
-    aside = lock.with_name(temporary_name(LOCK))
-    with suppress(FileNotFoundError):  # removed by another job
-        lock.replace(aside)
-        there = _read(aside)
-        if there is not None and there.token == stale.token:
-            aside.unlink()
-        else:
-            aside.replace(lock)
+def _take_over(lock: Path, stale: Holder, own: Holder) -> bool:
+    """Put the own lock into the place of a stale one; whether that was still there.
+
+    Of several that find the same stale lock, one at a time may look again and replace it: who holds a lock
+    beside it, named from the stale one. The place is never empty meanwhile, so that nobody else creates one.
+    """
+    claim = lock.with_name(
+        f".{hashlib.sha256(stale.token.encode()).hexdigest()[:12]}.{LOCK.removeprefix('.')}"
+    )
+    _take(claim, own)
+    try:
+        there = _read(lock)
+        if there is None or there.token != stale.token:
+            return False
+        write_text(lock, _text(own))
+        return True
+    finally:
+        _release(claim, own)
 
 
 def _keep_renewing(lock: Path, own: Holder, over: threading.Event, lost: threading.Event) -> None:
@@ -236,7 +249,7 @@ def _renew(lock: Path, own: Holder) -> bool:
     if there.token != own.token:
         return False
     if in_store(lock):
-        lock.write_text(json.dumps(own._asdict()), encoding="utf-8")
+        lock.write_text(_text(own), encoding="utf-8")
     else:
         os.utime(lock)
     return True

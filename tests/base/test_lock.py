@@ -186,20 +186,49 @@ def test_a_lock_that_came_with_a_copy_holds_nothing(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("stale", [True, False])
 def test_of_many_at_once_one_gets_it(root: Path, stale: bool) -> None:
-    jobs = 6
     if stale:
         _leave(root, pid=1 << 30)
+    root.mkdir(parents=True, exist_ok=True)
+    assert _takers(root) == 1
+
+
+def test_a_stale_lock_is_taken_over_once_whoever_was_killed_on_the_way(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    interval = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)  # threads change places between any two steps
+    try:
+        for turn in range(40):
+            folder = tmp_path / str(turn)
+            _leave(folder, pid=1 << 30)
+            if turn % 2:  # one that was taking it over is gone as well
+                with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+                    patch.setattr(locks, "write_text", _interrupted)
+                    patch.setattr(locks, "_release", lambda *_: None)
+                    locks._take(folder / LOCK, locks._this_process(folder, "a")._replace(pid=1 << 30))
+                assert len([*folder.iterdir()]) == 2
+            assert _takers(folder) == 1
+            assert [path.name for path in folder.iterdir()] == [LOCK]
+    finally:
+        sys.setswitchinterval(interval)
+
+
+def _interrupted(*_: object) -> None:
+    raise KeyboardInterrupt
+
+
+def _takers(folder: Path, jobs: int = 6) -> int:
+    """How many of so many threads that take a folder at once get it."""
 
     def take(_: int) -> bool:
         try:
-            locks._take(root / LOCK, locks._this_process(root, "jobs/tune.py"))
+            locks._take(folder / LOCK, locks._this_process(folder, "jobs/tune.py"))
         except UserError:
             return False
         return True
 
-    root.mkdir(parents=True, exist_ok=True)
     with ThreadPoolExecutor(jobs) as pool:
-        assert sum(pool.map(take, range(jobs))) == 1
+        return sum(pool.map(take, range(jobs)))
 
 
 def test_what_a_kill_left_is_removed_and_nothing_of_the_users(tmp_path: Path) -> None:
