@@ -57,11 +57,17 @@ def write_samples(folder: Path, rows_of_files: list[int], row_group: int = 4, mo
     return first
 
 
-def write_files(folder: Path, files: list[list[dict[str, Any]]], row_group: int = 4) -> None:
+def write_files(
+    folder: Path,
+    files: list[list[dict[str, Any]]],
+    row_group: int = 4,
+    input_size: int = INPUT,
+    output_size: int = CELLS,
+) -> None:
     """Files of samples and their manifest."""
     folder.mkdir(parents=True)
     shards = [write_shard(folder, number, rows, row_group) for number, rows in enumerate(files)]
-    settings = {"input_size": INPUT, "output_size": CELLS, "joints": NUM_JOINTS}
+    settings = {"input_size": input_size, "output_size": output_size, "joints": NUM_JOINTS}
     write_manifest(folder, "samples", folder.name, settings, shards, {}, [])
 
 
