@@ -164,8 +164,11 @@ def _filled(
 
 
 def _gap_parts(gaps: Sequence[int], at_once: int) -> Iterator[tuple[slice, slice]]:
-    """Which maps, and which of the people who lack their joint, are looked at together: about so many."""
-    together = max(1, at_once // max(1, *gaps))
+    """Which maps, and which of the people who lack their joint, are looked at together: about so many.
+
+    Of maps that come together, those that fewer people lack are looked at for nobody: only a few come so.
+    """
+    together = max(1, at_once // (4 * max(1, *gaps)))
     for start in range(0, len(gaps), together):
         maps = slice(start, min(start + together, len(gaps)))
         most, step = max(gaps[maps]), max(1, at_once // (maps.stop - start))
