@@ -19,7 +19,7 @@ from tests.benchmarks.gpu_training import training_rows
 
 # What a machine with a GPU is asked to have.
 ENOUGH = ("torch", "numpy", "scipy", "pydantic", "opencv-python-headless", "pyarrow")
-# Runs a module where some packages are not found; refusing them aloud would be seen by who only looks for them.
+# Runs a module where some packages are not found. To refuse them aloud would fail who only looks for them.
 WITHOUT = """
 import runpy, sys
 class Hiding:
@@ -51,6 +51,7 @@ def _with_their_requirements(packages: tuple[str, ...]) -> set[str]:
     return found
 
 
+@pytest.mark.slow
 def test_it_runs_with_few_packages_and_every_row_has_figures(repository: Path) -> None:
     enough = _with_their_requirements(ENOUGH)
     others = [

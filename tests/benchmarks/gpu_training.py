@@ -42,8 +42,9 @@ class Case(NamedTuple):
 
     @property
     def what(self) -> dict[str, Any]:
-        """In words."""
-        return self._replace(small=False)._asdict() | {"network": "small" if self.small else "the paper's"}
+        """In the words of its line."""
+        values = self._asdict()
+        return values | {"network": "small" if values.pop("small") else "the paper's"}
 
 
 def training_rows(folder: Path, sizes: Sizes) -> list[Row]:
