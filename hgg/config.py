@@ -9,15 +9,19 @@ with model files, and what a file says of itself must not take a machine's memor
 """
 
 from math import isfinite
-from typing import Literal
+from typing import Annotated, Literal
 
-from pydantic import model_validator
+from pydantic import AfterValidator, model_validator
 
 from hgg.settings import GROUPING, MODEL, WEIGHTS, Decides, Settings, setting
-from hgg.skeleton import GraphName, Skeleton, SkeletonName, skeleton_named
+from hgg.skeleton import GraphName, Skeleton, SkeletonName, skeleton_of
+from hgg.skeleton_file import SkeletonFile, completed
 
 NUM_STRIDE = 4  # input pixels per output cell: the stem halves twice (AE, section 3.1)
 LARGEST_SCALE = 8.0  # of the sizes at which a photograph is shown
+
+WholeSkeleton = Annotated[SkeletonFile, AfterValidator(completed)]
+"""Complete, so that a model has no need of the rules by which it was completed."""
 
 
 class NetworkConfig(Settings):
@@ -150,13 +154,13 @@ class ModelConfig(Settings):
     network: NetworkConfig = NetworkConfig()
     candidates: CandidateConfig = CandidateConfig()
     grouping: GroupingConfig = GroupingConfig()
-    skeleton: SkeletonName = setting("coco", GROUPING, since="2026-11-26", before="coco")
-    """Joint types: coco (17), crowdpose (14)."""
+    skeleton: SkeletonName | WholeSkeleton = setting("coco", GROUPING, since="2026-11-26", before="coco")
+    """Joint types: coco (17), crowdpose (14), or any others, written out."""
 
     @property
     def joints(self) -> Skeleton:
-        """The skeleton that `skeleton` names."""
-        return skeleton_named(self.skeleton)
+        """The skeleton that `skeleton` names or holds."""
+        return skeleton_of(self.skeleton)
 
 
 class InferenceConfig(Settings):

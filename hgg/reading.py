@@ -13,6 +13,7 @@ from torch import Tensor
 
 from hgg.archive import BROKEN, TensorSpec, check_bytes, contents
 from hgg.config import ModelConfig
+from hgg.skeleton_file import MOST_LINKS
 
 SHOWN = 80  # characters of a foreign value that a message quotes
 MOST_SETTINGS = 100  # in a group of a file's settings
@@ -117,10 +118,15 @@ def _named(path: Path) -> Generator[None, None, None]:
         ) from error
 
 
-def _plain(values: object, depth: int = 2) -> bool:
-    """Whether settings are what they look like: few, in groups, and nothing in them that grows when shown."""
+def _plain(values: object, depth: int = 3, lists: int = 2) -> bool:
+    """Whether settings are what they look like: few, in groups, and nothing in them that grows when shown.
+
+    A skeleton is a table of lists of names and of pairs of names.
+    """
     if isinstance(values, dict):
-        return (
-            depth > 0 and len(values) <= MOST_SETTINGS and all(_plain(v, depth - 1) for v in values.values())
-        )
+        few = depth > 0 and len(values) <= MOST_SETTINGS
+        return few and all(_plain(value, depth - 1, lists) for value in values.values())
+    if isinstance(values, list | tuple):
+        few = lists > 0 and len(values) <= MOST_LINKS
+        return few and all(_plain(value, 0, lists - 1) for value in values)
     return values is None or isinstance(values, str | int | float)

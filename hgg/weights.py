@@ -167,7 +167,10 @@ def _differences(wanted: ModelConfig, saved: ModelConfig, groups: tuple[str, ...
     """Settings that the two do not share, with both values."""
     lines = []
     if wanted.skeleton != saved.skeleton:
-        lines = [f"skeleton is {saved.skeleton} in the file and {wanted.skeleton} here"]
+        lines = [
+            f"skeleton is {saved.joints.name} ({saved.joints.count} joints) in the file and "
+            f"{wanted.joints.name} ({wanted.joints.count}) here"
+        ]
     for group in groups:
         ours, theirs = getattr(wanted, group).model_dump(), getattr(saved, group).model_dump()
         lines += [

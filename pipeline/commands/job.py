@@ -25,6 +25,9 @@ from pipeline.settings.config import RunConfig
 DONE, FAILED, BAD_INPUT, STOPPED, TERMINATED = 0, 1, 2, 130, 128 + signal.SIGTERM
 FULL_DISK = re.compile(rf"\[Errno {errno.ENOSPC}\][^:\n]*(: '(?P<path>[^'\n]*)')?")
 
+READS_ANNOTATIONS = ("preprocess", "doctor")
+"""Jobs that look at annotation files themselves, and not at what preprocessing made of them."""
+
 Main = Callable[[RunConfig, argparse.Namespace], dict[str, Any]]
 
 
@@ -51,7 +54,7 @@ def run_job(
     parser = _parser(name, description)
     if add_arguments is not None:
         add_arguments(parser)
-    _exit_with(_run, main, parser.parse_intermixed_args())
+    _exit_with(_run, main, name in READS_ANNOTATIONS, parser.parse_intermixed_args())
 
 
 def run_command(
@@ -139,14 +142,16 @@ def _outside(error: BaseException | None) -> str | None:
     return None
 
 
-def _run(main: Main, arguments: argparse.Namespace) -> int:
+def _run(main: Main, anew: bool, arguments: argparse.Namespace) -> int:
     # Imported here so that --help answers at once.
+    from pipeline.data.skeletons import settled
     from pipeline.settings.load import load_config, print_config
 
     config = load_config(arguments.config, arguments.overrides)
     if arguments.print_config:
         print(print_config(config), end="")
         return DONE
+    config = settled(config, anew=anew)
     return _print_results(main, config, arguments)
 
 

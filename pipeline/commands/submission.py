@@ -38,7 +38,7 @@ def predict_submission(config: RunConfig, info: Path, pictures: Path, algorithm:
     """
     if config.joints != COCO:
         raise UserError(
-            f"--submission={info}: COCO's server takes COCO's joints, not those of skeleton={config.skeleton}"
+            f"--submission={info}: COCO's server takes COCO's joints, not those of {config.joints.name}"
         )
     name = INFO_NAME.fullmatch(info.name)
     if name is None:

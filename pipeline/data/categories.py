@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from hgg.joint_names import words
 from hgg.skeleton import Skeleton
 from pipeline.base.errors import UserError
 
@@ -20,7 +21,7 @@ class People(NamedTuple):
     """What was assumed, to be said once."""
 
 
-class _Category(NamedTuple):
+class Category(NamedTuple):
     """A category that names keypoints."""
 
     number: int
@@ -59,15 +60,15 @@ def people_categories(
 
     Raises `UserError` where none has these joints, with both lists, or a chosen one is not there.
     """
-    named = _with_joints(entries, path)
-    wanted = [_words(joint) for joint in skeleton.names]
-    meant = [category for category in named if not chosen or _is_chosen(category, chosen)]
-    fitting = [category for category in meant if sorted(map(_words, category.joints)) == sorted(wanted)]
+    named = with_joints(entries, path)
+    wanted = [words(joint) for joint in skeleton.names]
+    meant = [category for category in named if not chosen or is_chosen(category, chosen)]
+    fitting = [category for category in meant if sorted(map(words, category.joints)) == sorted(wanted)]
     if chosen:
         _check_chosen(named, fitting, path, chosen, skeleton)
     if not fitting:
         raise UserError(_nobody(named, path, skeleton))
-    orders = {category.number: _order([*map(_words, category.joints)], wanted) for category in fitting}
+    orders = {category.number: _order([*map(words, category.joints)], wanted) for category in fitting}
     return People(orders, _notes(named, fitting, orders, skeleton))
 
 
@@ -80,43 +81,38 @@ def put_in_order(keypoints: Any, order: Sequence[int]) -> Any:
     return [keypoints[place] for place in order] if len(keypoints) == len(order) else keypoints
 
 
-def _with_joints(entries: list[Any], path: Path) -> list[_Category]:
+def with_joints(entries: list[Any], path: Path) -> list[Category]:
     """The categories that name keypoints, by id."""
-    found: dict[int, _Category] = {}
+    found: dict[int, Category] = {}
     for entry in entries:
         if not isinstance(entry, Mapping) or not isinstance(joints := entry.get("keypoints"), list):
             continue
         number = whole_number(entry.get("id"))
         if number is None:
             raise UserError(f"{path}: not COCO's format: category id {entry.get('id')!r} is no whole number")
-        found[number] = _Category(number, str(entry.get("name", "")), [*map(str, joints)])
+        found[number] = Category(number, str(entry.get("name", "")), [*map(str, joints)])
     return [found[number] for number in sorted(found)]
 
 
-def _words(joint: str) -> tuple[str, ...]:
-    """What a joint's name has in all spellings: `left_eye`, `Left Eye`, `leftEye`, `LEye` are one."""
-    words = (word.lower() for word in re.findall(r"[A-Z](?=[A-Z][a-z])|[A-Z]?[a-z]+|[A-Z]+|[0-9]+", joint))
-    return tuple(sorted({"l": "left", "r": "right"}.get(word, word) for word in words))
-
-
-def _is_chosen(category: _Category, chosen: Sequence[str]) -> bool:
+def is_chosen(category: Category, chosen: Sequence[str]) -> bool:
+    """Whether a choice names a category, or its id."""
     return category.name in chosen or str(category.number) in chosen
 
 
 def _check_chosen(
-    named: list[_Category], fitting: list[_Category], path: Path, chosen: Sequence[str], skeleton: Skeleton
+    named: list[Category], fitting: list[Category], path: Path, chosen: Sequence[str], skeleton: Skeleton
 ) -> None:
     """Raise `UserError` for a choice that is not a category of people of this skeleton."""
     for choice in chosen:
-        if any(_is_chosen(category, [choice]) for category in fitting):
+        if any(is_chosen(category, [choice]) for category in fitting):
             continue
-        if any(_is_chosen(category, [choice]) for category in named):
-            raise UserError(_nobody([each for each in named if _is_chosen(each, [choice])], path, skeleton))
+        if any(is_chosen(category, [choice]) for category in named):
+            raise UserError(_nobody([each for each in named if is_chosen(each, [choice])], path, skeleton))
         there = ", ".join(category.title for category in named) or "none"
         raise UserError(f"{path}: {CHOICE} names {choice!r}; categories with keypoints there: {there}")
 
 
-def _nobody(named: list[_Category], path: Path, skeleton: Skeleton) -> str:
+def _nobody(named: list[Category], path: Path, skeleton: Skeleton) -> str:
     """What to say where no category has the joints that are wanted: both lists."""
     if not named:
         return (
@@ -139,8 +135,8 @@ def _order(joints: list[tuple[str, ...]], wanted: list[tuple[str, ...]]) -> tupl
 
 
 def _notes(
-    named: list[_Category],
-    fitting: list[_Category],
+    named: list[Category],
+    fitting: list[Category],
     orders: Mapping[int, tuple[int, ...] | None],
     skeleton: Skeleton,
 ) -> list[str]:

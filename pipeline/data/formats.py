@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from hgg.skeleton import SkeletonName
+from hgg.skeleton import Skeleton
 from pipeline.base.errors import UserError
 from pipeline.settings.data import DataConfig
 from pipeline.settings.formats import FORMATS, Dialect, labelling_of
@@ -32,8 +32,8 @@ def check_layout(data: DataConfig, split: str) -> None:
         raise UserError(f"{folder}: the folder of pictures {state}; unpack the pictures of {split} there")
 
 
-def dialect_of(skeleton: SkeletonName) -> Dialect:
-    """What annotations of these joints mean where no format is named, as in the labels that predict takes."""
+def dialect_of(skeleton: Skeleton) -> Dialect:
+    """What annotations of these joints mean."""
     return labelling_of(skeleton).dialect
 
 

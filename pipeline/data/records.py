@@ -16,7 +16,7 @@ from pipeline.base.progress import chunks
 from pipeline.base.s3 import sizes_below
 from pipeline.data.annotations import Labelled, people_and_ignored
 from pipeline.data.coco_file import CocoImage, read_coco
-from pipeline.data.formats import annotation_file, image_folder
+from pipeline.data.formats import annotation_file, dialect_of, image_folder
 from pipeline.data.orientation import as_annotated
 from pipeline.data.rejects import BadData, Rejection, first_ones
 from pipeline.data.rows import RECORD_SCHEMA, with_metadata
@@ -27,7 +27,7 @@ from pipeline.data.truth import Truth, write_truth
 from pipeline.settings.config import RunConfig
 from pipeline.settings.data import DataConfig
 from pipeline.settings.fingerprint import fingerprint
-from pipeline.settings.formats import COCO_DIALECT, FORMATS, Dialect
+from pipeline.settings.formats import COCO_DIALECT, Dialect
 
 VERSION = 1  # raised whenever the same inputs give other records, so that standing shards are written again
 
@@ -41,7 +41,7 @@ def plan_records(config: RunConfig, split: str) -> ShardPlan:
     Raises `UserError` where the file is not COCO's, or no labelled person is in it.
     """
     data = config.data
-    dialect = FORMATS[data.format].labelling.dialect
+    dialect = dialect_of(config.joints)
     source, pictures = annotation_file(data, split), image_folder(data, split)
     coco = read_coco(source, config.joints, [str(choice) for choice in data.categories])
     kept = [image for image in coco.images if image.has_person or split == data.val_split]
@@ -53,6 +53,8 @@ def plan_records(config: RunConfig, split: str) -> ShardPlan:
     settings: dict[str, Any] = {"version": VERSION, "row_group": data.row_group}
     if dialect != COCO_DIALECT:  # COCO's records keep the names that they had before there were others
         settings["dialect"] = dialect._asdict()
+    if not isinstance(config.model.skeleton, str):
+        settings["names"] = list(config.joints.names)
     shards = [
         _planned(shard, list(_with_bytes(images, pictures, before)), settings, data)
         for shard, images in enumerate(chunks(kept, data.shard_images))

@@ -35,7 +35,7 @@ def evaluate_by_parts(plan: Plan, predictor: Predictor) -> Evaluation:
         UserError: no finished records, no truth beside them, or a cluster that is too small.
     """
     config = plan.config
-    scope = scope_of(plan.records, config.skeleton, config.evaluate.images)
+    scope = scope_of(plan.records, config.joints, config.evaluate.images)
     todo = [portion for portion in scope.portions if not part_file(plan, portion).exists()]
     if len(todo) < len(scope.portions):
         done = len(scope.portions) - len(todo)

@@ -40,7 +40,7 @@ def card_text(title: str, checkpoint: str, model: HGG, results: Mapping[str, Any
     """The text; `checkpoint` is what predict is given, `half` whether the weights were rounded since."""
     config = model.config
     network, counts = config.network, results["counts"]
-    labelling = labelling_of(config.skeleton)
+    labelling = labelling_of(config.joints)
     weights = sum(parameter.numel() for parameter in model.parameters())
     precision = "half precision (float16)" if half else "float32"
     parts = [

@@ -13,7 +13,7 @@ from pycocotools.coco import COCO
 
 from hgg.groupings import GROUPINGS, TITLES
 from pipeline.evaluation.evaluate import Evaluation
-from pipeline.metrics.ap import RULES, score
+from pipeline.metrics.ap import rules_of, score
 from pipeline.metrics.crowdpose import CROWDING, crowded
 from pipeline.metrics.detections import Detection
 from pipeline.metrics.fates import Fates
@@ -70,7 +70,7 @@ def diagnose(found: Evaluation) -> list[Part]:
         chosen = {number: images[number] for number in numbers}
         ap = {grouping: _ap(found, rows, [*chosen]) for grouping, rows in found.detections.items()}
         parts.append(_part(name, [len(image.areas) for image in chosen.values()], ap))
-    divided = _by_crowding if RULES[found.skeleton].by_crowding else _by_size
+    divided = _by_crowding if rules_of(found.skeleton).by_crowding else _by_size
     return parts + divided(found, images)
 
 

@@ -15,7 +15,8 @@ from hgg.config import InferenceConfig
 from hgg.groupings import GROUPINGS, GroupingName
 from hgg.model import HGG
 from hgg.predictor import Predictor
-from hgg.skeleton import SkeletonName
+from hgg.skeleton import COCO as COCO_JOINTS
+from hgg.skeleton import Skeleton
 from pipeline.base.progress import Progress
 from pipeline.data.shards import records_manifest
 from pipeline.data.truth import read_truth
@@ -42,7 +43,7 @@ class Evaluation(NamedTuple):
     """Ground truth that AP was computed from."""
     fates: dict[str, dict[int, Fates]]
     """What became of each image's labelled keypoints, by image id; empty without the oracle."""
-    skeleton: SkeletonName = "coco"
+    skeleton: Skeleton = COCO_JOINTS
     """Whose rules AP was computed by."""
     crowding: Mapping[int, float] = MappingProxyType({})
     """How much the labelled people overlap, by image id."""
@@ -52,7 +53,7 @@ class Scope(NamedTuple):
     """What an evaluation goes through, and the truth that it is scored by."""
 
     records: Path
-    skeleton: SkeletonName
+    skeleton: Skeleton
     """Whose rules AP is computed by."""
     truth: COCO
     portions: list[Portion]
@@ -88,7 +89,7 @@ def evaluate_model(
     Raises:
         UserError: no finished records in the folder, or no truth beside them.
     """
-    scope = scope_of(records, model.config.skeleton, limit, shards)
+    scope = scope_of(records, model.config.joints, limit, shards)
     predictor = Predictor(model, inference=inference)
     progress = Progress("evaluate", sum(portion.images for portion in scope.portions))
     found = Found()
@@ -98,7 +99,7 @@ def evaluate_model(
     return sum_up(found, scope, progress)
 
 
-def scope_of(records: Path, skeleton: SkeletonName, limit: int = 0, shards: range | None = None) -> Scope:
+def scope_of(records: Path, skeleton: Skeleton, limit: int = 0, shards: range | None = None) -> Scope:
     """What an evaluation goes through, before anything is looked at.
 
     Args:

@@ -39,12 +39,12 @@ def truth_problem(records: Path, joints: Skeleton, network: NetworkConfig) -> st
     """
     chosen = list(islice(_with_people(records), IMAGES))
     shards = sorted({shard for shard, _ in chosen})
-    truth = to_truth(read_truth(records, shards), joints.name)
+    truth = to_truth(read_truth(records, shards), joints)
     images = {record["image_id"]: record for _, record in chosen}
     rows = [
         row for number, record in images.items() for row in coco_rows(number, _seen(record, joints, network))
     ]
-    ap = score(truth, rows, joints.name, [*images])["AP"]
+    ap = score(truth, rows, joints, [*images])["AP"]
     if not 0 <= ap < LEAST_AP:  # -1 where nobody counts
         return ""
     return (

@@ -1,12 +1,14 @@
-"""AP by the rules of the data set that a skeleton belongs to: COCO's (OCHuman's too), or CrowdPose's."""
+"""AP by the rules of the data set that a skeleton is from: CrowdPose's, or COCO's with its constants."""
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import partial
 from typing import Any, NamedTuple
 
 from pycocotools.coco import COCO
 
 from hgg.groupings import TITLES
-from hgg.skeleton import SkeletonName
+from hgg.skeleton import COCO as COCO_JOINTS
+from hgg.skeleton import CROWDPOSE, Skeleton
 from pipeline.metrics.coco import coco_metrics, indexed
 from pipeline.metrics.crowdpose import complete, crowdpose_metrics
 from pipeline.metrics.detections import Detection
@@ -26,14 +28,16 @@ class Rules(NamedTuple):
     """It has figures for the degrees of crowding, in the place of those for sizes."""
 
 
-RULES: dict[SkeletonName, Rules] = {
-    "coco": Rules(coco_metrics),
-    "crowdpose": Rules(crowdpose_metrics, complete, by_crowding=True),
-}
-"""By a model's skeleton."""
+def rules_of(skeleton: Skeleton) -> Rules:
+    """The rules by which models of a skeleton are scored."""
+    if skeleton == CROWDPOSE:
+        return Rules(crowdpose_metrics, complete, by_crowding=True)
+    if skeleton == COCO_JOINTS:
+        return Rules(coco_metrics)
+    return Rules(partial(coco_metrics, sigmas=skeleton.sigmas))
 
 
-def to_truth(document: dict[str, Any], skeleton: SkeletonName) -> COCO:
+def to_truth(document: dict[str, Any], skeleton: Skeleton) -> COCO:
     """Ground truth by the rules of a skeleton.
 
     Args:
@@ -41,14 +45,14 @@ def to_truth(document: dict[str, Any], skeleton: SkeletonName) -> COCO:
         skeleton: whose rules count. CrowdPose's give each person an area from the box, and each image that
             has none its crowdIndex.
     """
-    truth, complete = indexed(document), RULES[skeleton].complete
+    truth, complete = indexed(document), rules_of(skeleton).complete
     return truth if complete is None else complete(truth)
 
 
 def score(
     truth: COCO,
     detections: Iterable[Detection],
-    skeleton: SkeletonName,
+    skeleton: Skeleton,
     image_ids: Sequence[int] | None = None,
 ) -> dict[str, float]:
     """AP and AR by name, at most 20 people an image.
@@ -59,7 +63,7 @@ def score(
         skeleton: whose rules count.
         image_ids: images that count; by default all of the truth.
     """
-    return RULES[skeleton].figures(truth, detections, image_ids)
+    return rules_of(skeleton).figures(truth, detections, image_ids)
 
 
 def ap_table(ap: Mapping[str, Mapping[str, float]]) -> str:

@@ -62,6 +62,7 @@ def coco_metrics(
     detections: Iterable[Detection],
     image_ids: Sequence[int] | None = None,
     iou_type: Literal["keypoints", "bbox"] = "keypoints",
+    sigmas: Sequence[float] | None = None,
 ) -> dict[str, float]:
     """AP and AR of detections, by name (`METRICS`); COCO's official rules, at most 20 people an image.
 
@@ -70,6 +71,7 @@ def coco_metrics(
         detections: Rows of a COCO result file; none at all gives zeros.
         image_ids: Images that count; detections elsewhere are ignored. By default all of the file.
         iou_type: Keypoints by OKS, or boxes by IoU.
+        sigmas: OKS's constant of each keypoint; COCO's 17 by default.
 
     Returns:
         One figure a name in [0, 1]; -1 where the images hold no person of that size (pycocotools' own sign).
@@ -85,6 +87,8 @@ def coco_metrics(
     with contextlib.redirect_stdout(io.StringIO()):
         evaluator = Evaluator(truth, result_rows(truth, rows), iou_type)
         evaluator.params.imgIds = sorted(chosen)
+        if sigmas is not None:
+            evaluator.params.kpt_oks_sigmas = np.array(sigmas)
         evaluator.evaluate()
         evaluator.accumulate()
         evaluator.summarize()

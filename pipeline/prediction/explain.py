@@ -107,7 +107,7 @@ def _truth(found: Detections, picture: np.ndarray, label: CocoImage, joints: Ske
             f"{picture.shape[1]} x {picture.shape[0]}: give the labels of this very picture"
         )
     try:
-        size, dialect = (label.width, label.height), dialect_of(joints.name)
+        size, dialect = (label.width, label.height), dialect_of(joints)
         labelled = people_and_ignored(label.annotations, *size, dialect)
     except BadData as error:
         raise UserError(f"--labels: {label.file_name}: {error}") from error

@@ -7,9 +7,9 @@ a mark of what it decides (`hgg.settings`).
 """
 
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal, cast
 
-from pydantic import model_validator
+from pydantic import BeforeValidator, model_validator
 
 from hgg.config import (
     CandidateConfig,
@@ -20,9 +20,11 @@ from hgg.config import (
     NetworkConfig,
 )
 from hgg.settings import GROUPING, MOST_INTEGER, NOTHING, WEIGHTS, Decides, Settings, setting
-from hgg.skeleton import Skeleton, SkeletonName, skeleton_named
+from hgg.skeleton import Skeleton, SkeletonName, skeleton_of
+from hgg.skeleton_file import SkeletonFile
 from pipeline.settings.data import DataConfig, SyntheticConfig
 from pipeline.settings.formats import FORMATS
+from pipeline.settings.skeletons import as_given
 from pipeline.settings.studies import AblationConfig, TuneConfig
 
 
@@ -143,6 +145,9 @@ class TrackingConfig(Settings):
     """Registered model that jobs/register.py makes versions of."""
 
 
+GivenSkeleton = Annotated[Literal["auto"] | SkeletonName | SkeletonFile | Path, BeforeValidator(as_given)]
+
+
 class RunConfig(Settings):
     """Every setting of every job."""
 
@@ -151,8 +156,10 @@ class RunConfig(Settings):
     trial: str = setting("", NOTHING, pattern=r"^([\w-]+(/[\w-]+)*)?$", max_length=255)
     """Folder below the run root that joint training and evaluation write to, so that several of them share
     one run root's data and pretrained network; empty is the run root itself."""
-    skeleton: SkeletonName = setting("coco", Decides.SAMPLES | GROUPING, since="2026-11-26", before="coco")
-    """Joint types of data and model: coco (17, OCHuman too), crowdpose (14)."""
+    skeleton: GivenSkeleton = setting("auto", Decides.SAMPLES | GROUPING, since="2026-11-26", before="coco")
+    """Joint types of data and model: coco (17, OCHuman too), crowdpose (14), or a YAML file of others
+    (docs/skeletons.md). auto goes by the joints that the annotation file names; later jobs go by the
+    records."""
     data: DataConfig = DataConfig()
     network: NetworkConfig = NetworkConfig()
     candidates: CandidateConfig = CandidateConfig()
@@ -183,18 +190,26 @@ class RunConfig(Settings):
             network=self.network,
             candidates=self.candidates,
             grouping=self.grouping,
-            skeleton=self.skeleton,
+            skeleton=self._skeleton,
         )
 
     @property
     def joints(self) -> Skeleton:
-        """The skeleton that `skeleton` names."""
-        return skeleton_named(self.skeleton)
+        """The skeleton that `skeleton` names or holds; where it is open, that of the data's format."""
+        return skeleton_of(self._skeleton)
+
+    @property
+    def _skeleton(self) -> SkeletonName | SkeletonFile:
+        given = self.skeleton
+        assert not isinstance(given, Path), "pipeline.settings.load reads it"
+        own = FORMATS[self.data.format].labelling.skeleton.name
+        return cast(SkeletonName, own) if given == "auto" else given
 
     @model_validator(mode="after")
     def _skeleton_fits_data(self) -> "RunConfig":
         wanted = FORMATS[self.data.format].labelling.skeleton
-        if self.skeleton != wanted.name:
+        free = self.data.format == "coco" or self.skeleton == "auto" or isinstance(self.skeleton, Path)
+        if not free and self.skeleton != wanted.name:
             raise ValueError(
                 f"data.format={self.data.format} has people of {wanted.count} joints, "
                 f"skeleton={self.skeleton} has {self.joints.count}: set skeleton={wanted.name} "

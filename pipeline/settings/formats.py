@@ -7,7 +7,7 @@ data, so that a model of COCO's joints is evaluated on OCHuman: its rules are `p
 
 from typing import Literal, NamedTuple
 
-from hgg.skeleton import BOX_SHARE, COCO, CROWDPOSE, NUM_JOINTS, Skeleton, SkeletonName
+from hgg.skeleton import BOX_SHARE, COCO, CROWDPOSE, NUM_JOINTS, Skeleton
 
 DataFormat = Literal["coco", "ochuman", "crowdpose"]
 """The names of `FORMATS`."""
@@ -68,7 +68,12 @@ FORMATS: dict[DataFormat, Format] = {
 """By `data.format`; paths as each data set's archives unpack."""
 
 
-def labelling_of(skeleton: SkeletonName) -> Labelling:
-    """How people of these joints are labelled where no format is named, as with a model's file alone."""
-    found = (row.labelling for row in FORMATS.values())
-    return next(labelling for labelling in found if labelling.skeleton.name == skeleton)
+def labelling_of(skeleton: Skeleton) -> Labelling:
+    """How people of these joints are labelled: as in the data set known for them, or as in COCO's format."""
+    for row in FORMATS.values():
+        if row.labelling.skeleton == skeleton:
+            return row.labelling
+    terms = "Photographs and annotations that it was trained on: under the terms of whoever made them."
+    return Labelling(
+        f"its skeleton, {skeleton.name},", skeleton, Dialect(skeleton.count, skeleton.count), terms
+    )

@@ -10,14 +10,17 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from omegaconf import OmegaConf
+from pydantic import ValidationError
 
 from hgg.settings import Settings
+from hgg.skeleton_file import SkeletonFile, completed, mistakes_in
 from pipeline.base.errors import UserError
 from pipeline.base.secrets import masked
 from pipeline.settings.config import RunConfig
 from pipeline.settings.keys import flat
 from pipeline.settings.mistakes import Mistake, check
 from pipeline.settings.paths import absolute
+from pipeline.settings.skeletons import HOW
 from pipeline.settings.sources import (
     check_growth,
     in_one_line,
@@ -40,7 +43,7 @@ def load_config(files: Sequence[Path], overrides: Sequence[str] = ()) -> RunConf
     sources = {str(path): read_yaml(path) for path in files} | {COMMAND_LINE: read_overrides(overrides)}
     config, mistakes = check(_merge(sources))
     if config is not None and not mistakes:
-        return absolute(config)
+        return _with_skeleton(absolute(config))
     lines = [shortened(_located(mistake, sources)) for mistake in mistakes]
     if len(lines) > 1:
         lines = [f"{len(lines)} mistakes in the configuration:"] + [f"  {line}" for line in lines]
@@ -71,7 +74,28 @@ def changed(config: RunConfig) -> dict[str, Any]:
     """Dotted keys and values that differ from the defaults, to be written; passwords are masked."""
     defaults = flat(absolute(RunConfig()).model_dump(mode="json"))
     values = flat(without_secrets(config).model_dump(mode="json"))
-    return {key: value for key, value in values.items() if defaults[key] != value}
+    return {key: value for key, value in values.items() if key not in defaults or defaults[key] != value}
+
+
+def _with_skeleton(config: RunConfig) -> RunConfig:
+    """The settings with the skeleton itself in the place of its file, so that nobody needs the file again."""
+    if not isinstance(config.skeleton, Path):
+        return config
+    return config.model_copy(update={"skeleton": read_skeleton(config.skeleton)})
+
+
+def read_skeleton(path: Path) -> SkeletonFile:
+    """The skeleton of a file, completed.
+
+    Raises `UserError` where it is none: the file, and each mistake in it.
+    """
+    if not path.is_file():
+        raise UserError(f"skeleton={path}: no such file; {HOW}")
+    values = read_yaml(path)
+    try:
+        return completed(SkeletonFile.model_validate({"name": path.stem} | values))
+    except ValidationError as error:
+        raise UserError(f"{path}: {'; '.join(mistakes_in(error))}") from None
 
 
 def _merge(sources: Mapping[str, dict[str, Any]]) -> dict[str, Any]:

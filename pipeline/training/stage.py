@@ -142,6 +142,7 @@ def _identity(run: StageRun, data: str) -> dict[str, Any]:
         "settings": described(run.settings, decides),
         "train": described(config.train, decides),
         "data": data,
+        **({} if isinstance(config.model.skeleton, str) else {"mirrored": config.joints.flip_index}),
         "pretrained": sha256_file(run.pretrained) if run.pretrained else None,
     }
 

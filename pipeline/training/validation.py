@@ -54,7 +54,7 @@ def validate(run: StageRun, training: Training) -> Row | None:
         whole.add(chain.from_iterable(shown))
         whole.draw(run.folder / "pictures")
         limit = run.config.train.validation_images
-        scope = scope_of(validation.records, run.config.skeleton, limit, validation.shards)
+        scope = scope_of(validation.records, run.config.joints, limit, validation.shards)
         ap = ap_of(in_order(shares), scope)
         return [ap[grouping]["AP"] for grouping in (groupings[0], "ae")]
 

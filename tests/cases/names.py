@@ -27,6 +27,7 @@ from pipeline.data.rows import RECORD_SCHEMA, SAMPLE_SCHEMA, open_parquet, read_
 from pipeline.data.samples import plan_samples
 from pipeline.data.shard_writer import ShardPlan
 from pipeline.data.shards import row_file, stage_folder, write_manifest
+from pipeline.data.skeletons import settled
 from pipeline.evaluation.found import Found, write_found
 from pipeline.evaluation.parts import plan_evaluation
 from pipeline.metrics.fates import Fates
@@ -122,7 +123,7 @@ def _of_configurations() -> dict[str, dict[str, Any]]:
     files = {path.name: [path] for path in sorted(conf.glob("*.yaml"))}
     files |= {name: [conf / "coco.yaml", conf / name] for name in ("crowdpose.yaml", "ochuman.yaml")}
     files |= {f"ablation/{path.name}": [path] for path in sorted((conf / "ablation").glob("*.yaml"))}
-    return {name: _of_configuration(load_config(paths)) for name, paths in files.items()}
+    return {name: _of_configuration(settled(load_config(paths), anew=False)) for name, paths in files.items()}
 
 
 def _of_configuration(config: RunConfig) -> dict[str, Any]:

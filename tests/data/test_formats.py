@@ -5,10 +5,11 @@ from typing import Any, get_args
 
 import pytest
 
-from hgg.skeleton import SkeletonName, skeleton_named
+from hgg.skeleton import SkeletonName, skeleton_of
+from hgg.skeleton_file import SkeletonFile
 from pipeline.base.errors import UserError
 from pipeline.data.formats import annotation_file, check_layout, dialect_of, image_folder
-from pipeline.metrics.ap import RULES
+from pipeline.metrics.ap import rules_of
 from pipeline.settings.data import DataConfig
 from pipeline.settings.formats import FORMATS, DataFormat, labelling_of
 from tests.cases.tiny_coco import TinyCoco
@@ -35,14 +36,19 @@ def test_every_name_has_a_row_that_agrees_with_itself() -> None:
     for row in FORMATS.values():
         dialect, skeleton = row.labelling.dialect, row.labelling.skeleton
         assert dialect.counted <= dialect.joints == skeleton.count
-        assert skeleton is skeleton_named(skeleton.name)
+        assert skeleton is skeleton_of(skeleton.name)
 
 
 def test_every_skeleton_has_a_labelling_and_rules_of_ap() -> None:
-    assert set(RULES) == set(get_args(SkeletonName))
     for name in get_args(SkeletonName):
-        assert labelling_of(name).skeleton is skeleton_named(name)
-        assert dialect_of(name).joints == skeleton_named(name).count
+        skeleton = skeleton_of(name)
+        assert labelling_of(skeleton).skeleton is skeleton
+        assert dialect_of(skeleton).joints == skeleton.count
+        assert rules_of(skeleton).by_crowding is (name == "crowdpose")
+    other = skeleton_of(SkeletonFile(names=("a", "b", "c"), sigmas=(0.1, 0.2, 0.3)))
+    assert labelling_of(other).skeleton is other
+    assert dialect_of(other) == (3, 3, 0.0)
+    assert rules_of(other).figures.keywords == {"sigmas": (0.1, 0.2, 0.3)}  # pyrefly: ignore[missing-attribute]
 
 
 def test_what_is_missing_is_named(tmp_path: Path) -> None:

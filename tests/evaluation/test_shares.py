@@ -18,7 +18,7 @@ SIZE, GROUPINGS = 2, ("hgg", "ae")
 @pytest.fixture
 def scope(tmp_path: Path) -> Scope:
     config = seen_config(tmp_path)
-    return scope_of(config.run_root / "records" / config.data.val_split, "coco", limit=12)
+    return scope_of(config.run_root / "records" / config.data.val_split, config.joints, limit=12)
 
 
 def shared(scope: Scope, model: SeeingModel, ways: int) -> tuple[list[dict[int, Found]], Gallery]:

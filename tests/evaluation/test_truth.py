@@ -60,10 +60,10 @@ def test_figures_are_those_of_the_file_to_the_last_digit(
     records = make_records(config, config.data.val_split)
     manifest = records_manifest(records)
     assert manifest.rejected == {}
-    truth = to_truth(read_truth(records, range(len(manifest.shards))), config.skeleton)
+    truth = to_truth(read_truth(records, range(len(manifest.shards))), config.joints)
     file = annotation_file(config.data, config.data.val_split)
     rows = _detections(json.loads(file.read_text()), config.joints.count)
     own = crowdpose_metrics if skeleton == "crowdpose" else coco_metrics
     figures = own(load_annotations(file), rows)
-    assert score(truth, rows, config.skeleton) == figures
+    assert score(truth, rows, config.joints) == figures
     assert 0 < figures["AP"] < 1

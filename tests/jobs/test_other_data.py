@@ -122,16 +122,18 @@ def test_a_model_of_17_joints_is_refused(crowdpose: RunConfig) -> None:
     path = crowdpose.run_root / "joint" / "best.pt"
     path.parent.mkdir(parents=True)
     save_model(path, HGG(ModelConfig(network=crowdpose.network)))
-    with pytest.raises(UserError, match="skeleton is coco in the file and crowdpose here"):
+    with pytest.raises(
+        UserError, match=r"skeleton is coco \(17 joints\) in the file and crowdpose \(14\) here"
+    ):
         run_evaluation(crowdpose)
     assert not (crowdpose.run_root / "evaluate").exists()
 
 
 def test_settings_and_files_that_do_not_fit_are_named(crowdpose: RunConfig, tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"data\.format=crowdpose has people of 14 joints.*set skeleton="):
-        load_config([], ["data.format=crowdpose"])
-    with pytest.raises(UserError, match=r"data\.format=coco has people of 17 joints"):
-        load_config([], ["skeleton=crowdpose"])
+        load_config([], ["data.format=crowdpose", "skeleton=coco"])
+    with pytest.raises(UserError, match=r"data\.format=ochuman has people of 17 joints"):
+        load_config([], ["skeleton=crowdpose", "data.format=ochuman"])
     values = crowdpose.model_dump() | {"skeleton": "coco"}
     values["data"] |= {"format": "coco", "annotations": "json/crowdpose_{split}.json", "pictures": "images"}
     with pytest.raises(UserError, match=r"no category with the 17 keypoints.*nose.*has 14: left_shoulder"):
@@ -156,7 +158,7 @@ def test_a_missing_crowd_index_is_counted_from_the_joints(crowdpose: RunConfig) 
     for image in document["images"]:
         del image["crowdIndex"]
     path.write_text(json.dumps(document))
-    truth = to_truth(read_truth(make_records(crowdpose, "val"), [0]), "crowdpose")
+    truth = to_truth(read_truth(make_records(crowdpose, "val"), [0]), CROWDPOSE)
     images: list[Any] = truth.dataset["images"]
     assert all(0 <= image["crowdIndex"] <= 1 for image in images)
     box = {"bbox": [0, 0, 10, 10]}

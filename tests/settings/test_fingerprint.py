@@ -18,7 +18,11 @@ from tests.cases.names import lay_out
 
 CHECKED = Decides.SAMPLES | WEIGHTS | Decides.EVALUATION
 # Where one more, or half as much, would not be taken.
-OTHERS: dict[tuple[str, ...], Any] = {("network", "input_size"): 256, ("candidates", "window"): 7}
+OTHERS: dict[tuple[str, ...], Any] = {
+    ("network", "input_size"): 256,
+    ("candidates", "window"): 7,
+    ("skeleton",): "crowdpose",
+}
 HOW = (
     "bears no mark: write it as `name: type = setting(default, DECIDES, since=TODAY, before=VALUE, ...)` "
     "(hgg/settings.py). DECIDES is what comes out otherwise where it is changed, NOTHING where it only says "

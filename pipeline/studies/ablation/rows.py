@@ -15,6 +15,7 @@ from pipeline.base.errors import UserError
 from pipeline.base.files import sha256_file
 from pipeline.base.provenance import REPOSITORY
 from pipeline.data.shards import data_fingerprint
+from pipeline.data.skeletons import settled
 from pipeline.settings.config import RunConfig
 from pipeline.settings.fingerprint import described_groups, fingerprint
 from pipeline.settings.load import load_config
@@ -120,11 +121,13 @@ def read_row(
     Raises:
         UserError: settings that do not fit together, or samples or pretrained network missing.
     """
-    config = load_config([*files, known[name]], overrides)
+    config = settled(load_config([*files, known[name]], overrides), anew=False)
     model_of = config.ablation.model_of
     if model_of and model_of not in known:
         raise UserError(f"{known[name]}: ablation.model_of={model_of}: no such row")
-    training = load_config([*files, known[model_of]], overrides) if model_of else config
+    training = config
+    if model_of:
+        training = settled(load_config([*files, known[model_of]], overrides), anew=False)
     # Nothing is chosen by validation: that would be on the images that the table is about.
     training = _with(training, train={"validation_images": 0})
     run = plan_stage(training, "joint")
