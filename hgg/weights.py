@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from hgg.archive import TensorSpec
 from hgg.config import ModelConfig
+from hgg.hourglass import Hourglass
 from hgg.model import HGG
 from hgg.reading import check_state, check_weights, digest, listed_in, read_safely, saved_settings, shown
 
@@ -63,12 +64,17 @@ def load_model(path: Path, config: ModelConfig | None = None) -> HGG:
 
     Raises:
         ValueError: no such file, not such a file, one whose weights are not finite or not those of its
-            checksum, or a model of another architecture than `config`'s.
+            checksum, or a model of another architecture or of other joints than `config`'s.
     """
     listed = listed_in(path)
     _check_model(path, listed)
     check_state(path, listed["model"])
     saved = saved_settings(path, listed["config"])
+    if config is not None and config.joints.names != saved.joints.names:
+        raise ValueError(
+            f"{path}: a model of other joints: {_joints(saved)} in the file, {_joints(config)} here; give "
+            "the skeleton that the file was made with, or another file"
+        )
     with torch.device("meta"):  # shapes without memory
         shapes = HGG(config or saved)
     check_architecture(path, shapes, shapes.config, _whole(listed["model"], shapes), saved)
@@ -97,16 +103,33 @@ def _check_digest(path: Path, content: dict[str, Any]) -> None:
         )
 
 
-def load_network(path: Path, model: HGG) -> None:
+def load_network(path: Path, model: HGG) -> list[str]:
     """Give `model` the proposal network of a saved model; its grouping stays as it is.
+
+    Of a model of other joints everything is taken over but what is made for joints: each stack's heads, and
+    where their maps are led back into the next stack.
+
+    Returns: names of the network's weights that were left as they are; none where the joints are the same.
 
     Raises:
         ValueError: no such file, not such a file, or a network of another architecture.
     """
     saved = load_model(path)
-    state = saved.network.state_dict()
+    state, own = saved.network.state_dict(), model.network.state_dict()
+    left: list[str] = []
+    if saved.config.joints.names != model.config.joints.names:
+        left = _made_for_joints(model.config)
+        state |= {name: own[name] for name in left if name in state}
     check_architecture(path, model.network, model.config, state, saved.config, ("network",))
     model.network.load_state_dict(state)
+    return left
+
+
+def _made_for_joints(config: ModelConfig) -> list[str]:
+    """The weights of a network whose shapes go by the number of joints."""
+    with torch.device("meta"):
+        one, other = (Hourglass(config.network, joints).state_dict() for joints in (2, 3))
+    return [name for name, value in one.items() if value.shape != other[name].shape]
 
 
 def check_architecture(
@@ -157,6 +180,11 @@ def _halved(state: dict[str, Tensor]) -> dict[str, Tensor]:
         if not torch.isfinite(value).all():
             raise ValueError(f"{name}: holds values above 65504, which half precision cannot: store it whole")
     return halved
+
+
+def _joints(config: ModelConfig) -> str:
+    """A model's joints in a few words."""
+    return f"{config.joints.count} of {config.joints.name} ({', '.join(config.joints.names[:3])}, ...)"
 
 
 def _shapes(state: Mapping[str, Tensor | TensorSpec]) -> dict[str, tuple[int, ...]]:

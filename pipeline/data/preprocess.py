@@ -6,6 +6,7 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
+from pipeline.base.errors import UserError
 from pipeline.base.memory import peak_mib
 from pipeline.base.s3 import in_store
 from pipeline.data.formats import annotation_file, check_layout
@@ -29,7 +30,14 @@ def preprocess(config: RunConfig) -> dict[str, Any]:
     for split in splits:
         check_layout(data, split)
     files = [annotation_file(data, split) for split in splits]
-    if len(files) == 2 and _same(*files):
+    one = len(files) == 1 or _same(*files)
+    if data.val_share and (not one or len(splits) == 1):
+        raise UserError(
+            f"data.val_share={data.val_share:g} divides one annotation file into data.train_split and "
+            f"data.val_split, which must be two names; here are {', '.join(splits)} of "
+            f"{', '.join(map(str, files))}: name one file, without {{split}}, as data.annotations"
+        )
+    if one and len(splits) == 2 and not data.val_share:
         log.warning(
             "data.train_split=%s and data.val_split=%s are one file, %s: what is validated on is trained on",
             *(*splits, files[0]),

@@ -16,6 +16,7 @@ from pipeline.base.progress import chunks
 from pipeline.base.s3 import sizes_below
 from pipeline.data.annotations import Labelled, people_and_ignored
 from pipeline.data.coco_file import CocoImage, read_coco
+from pipeline.data.division import divided
 from pipeline.data.formats import annotation_file, dialect_of, image_folder
 from pipeline.data.orientation import as_annotated
 from pipeline.data.rejects import BadData, Rejection, first_ones
@@ -43,7 +44,8 @@ def plan_records(config: RunConfig, split: str) -> ShardPlan:
     data = config.data
     dialect = dialect_of(config.joints)
     source, pictures = annotation_file(data, split), image_folder(data, split)
-    coco = read_coco(source, config.joints, [str(choice) for choice in data.categories])
+    whole = read_coco(source, config.joints, [str(choice) for choice in data.categories])
+    coco = divided(whole, data, split)
     kept = [image for image in coco.images if image.has_person or split == data.val_split]
     if not any(image.has_person for image in kept):
         why = f"; {first_ones(coco.rejected)}" if coco.rejected else ""

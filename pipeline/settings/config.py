@@ -74,7 +74,8 @@ class TrainConfig(Settings):
     max_failures: int = setting(3, NOTHING, ge=0)
     """How often Ray restarts the workers before the run fails."""
     pretrained: Path | None = setting(None, NOTHING)
-    """Model that joint training starts from; by default the best one of pretrain in the run root."""
+    """Model that joint training starts from; by default the best one of pretrain in the run root. Of one of
+    other joints all is taken over but what is made for joints."""
     seed: int = setting(0, WEIGHTS, ge=0, le=MOST_INTEGER)
     """Seed of weights, order, flips, colours and dropout."""
     held_out: float = setting(0.0, WEIGHTS, since="2026-11-26", before=0.0, ge=0.0, lt=1.0)

@@ -27,6 +27,10 @@ class DataConfig(Settings):
     """Split that is trained on."""
     val_split: str = setting("val2017", NOTHING)
     """Split that is validated and evaluated on."""
+    val_share: float = setting(0.0, NOTHING, since="2026-11-28", before=0.0, ge=0.0, lt=1.0)
+    """Share of the images that are validated on, where there is one annotation file and no split; each
+    image's id decides. Name the file by annotations and the folder by pictures, both without {split}. 0: each
+    split has a file."""
     sigma: float = setting(2.0, Decides.SAMPLES, gt=0.0)
     """Standard deviation of a target peak in output cells (AE: output size / 64)."""
     views: int = setting(4, Decides.SAMPLES, ge=0)

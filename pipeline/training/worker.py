@@ -1,5 +1,6 @@
 """What every rank of a training stage does: build, restore, train, and on rank 0 write what is seen of it."""
 
+import logging
 from collections.abc import Generator
 from contextlib import closing
 from functools import partial
@@ -28,6 +29,8 @@ from pipeline.training.ranks import rank, together, world_size
 from pipeline.training.stage import StageRun
 from pipeline.training.validation import validate
 
+log = logging.getLogger(__name__)
+
 
 def run_worker(run: StageRun, checkpoints: Checkpoints, device: torch.device) -> dict[str, Any]:
     """Train a stage to its end, from its latest checkpoint where there is one.
@@ -44,26 +47,24 @@ def run_worker(run: StageRun, checkpoints: Checkpoints, device: torch.device) ->
         set_float32_precision(options.tf32)
     if options.compile:
         together(partial(check_compiling, device))
-    training = build_training(run, device)
-    latest = checkpoints.latest()
-    if latest is not None:
-        restore_checkpoint(latest, training)
-    with (
-        logging_to(run.folder / "train.log") if rank() == 0 else silent(),
-        closing(_batches(run, training.progress.step, device)) as batches,
-    ):
+    with logging_to(run.folder / "train.log") if rank() == 0 else silent():
+        training = build_training(run, device)
+        latest = checkpoints.latest()
+        if latest is not None:
+            restore_checkpoint(latest, training)
         outputs = Outputs(run, training, checkpoints)
         outputs.begin()
-        train(
-            training,
-            forward_of(training.objective, options, device),
-            batches,
-            run.settings,
-            options,
-            validate=partial(validate, run, training),
-            report=outputs.report,
-            save=outputs.save,
-        )
+        with closing(_batches(run, training.progress.step, device)) as batches:
+            train(
+                training,
+                forward_of(training.objective, options, device),
+                batches,
+                run.settings,
+                options,
+                validate=partial(validate, run, training),
+                report=outputs.report,
+                save=outputs.save,
+            )
         return outputs.results()
 
 
@@ -74,9 +75,18 @@ def build_training(run: StageRun, device: torch.device) -> Training:
     model = HGG(config.model)
     if run.pretrained is not None:
         try:
-            load_network(run.pretrained, model)
+            left = load_network(run.pretrained, model)
         except ValueError as error:
             raise UserError(str(error)) from error
+        if left:
+            log.info(
+                "%s: of other joints than the %d of %s: its network is taken over, but for the %d weights "
+                "that are made for joints, which begin anew",
+                run.pretrained,
+                config.joints.count,
+                config.joints.name,
+                len(left),
+            )
     # Convolutions on CPUs are 5 to 10 % faster with the channels last.
     model.to(device, memory_format=torch.channels_last)  # pyrefly: ignore[no-matching-overload]  # real, untyped
     objective = Objective(model, config.loss, joint=run.stage == "joint")

@@ -130,7 +130,7 @@ def test_a_model_carries_its_skeleton_whole(tmp_path: Path) -> None:
     assert loaded.config == config
     assert loaded.config.joints.names == COW.names
     assert loaded(torch.zeros(1, 3, 64, 64)).heatmaps.shape[2] == 5
-    with pytest.raises(ValueError, match=r"skeleton is cow \(5 joints\) in the file and coco \(17\) here"):
+    with pytest.raises(ValueError, match=r"other joints: 5 of cow \(nose, .*\) in the file, 17 of coco"):
         load_model(path, ModelConfig(network=network))
 
 

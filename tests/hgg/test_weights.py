@@ -14,6 +14,7 @@ import torch
 
 from hgg.config import GroupingConfig, ModelConfig, NetworkConfig
 from hgg.model import HGG
+from hgg.skeleton_file import completed, shipped
 from hgg.weights import load_model, load_network, save_model
 from tests.cases.hostile_models import HUGE, with_setting, write_hostile
 
@@ -87,6 +88,30 @@ def test_a_pretrained_network_enters_a_model_with_other_grouping(saved: Path) ->
     pretrained = load_model(saved).network.state_dict()
     assert all(torch.equal(value, pretrained[name]) for name, value in model.network.state_dict().items())
     assert all(torch.equal(value, before[name]) for name, value in model.grouping.state_dict().items())
+
+
+def test_of_a_network_of_other_joints_all_but_its_heads_is_taken_over(saved: Path) -> None:
+    crowdpose = SMALL.model_copy(update={"skeleton": "crowdpose"})
+    model = HGG(crowdpose)
+    before = {name: value.clone() for name, value in model.network.state_dict().items()}
+    left = load_network(saved, model)
+    pretrained = load_model(saved).network.state_dict()
+    for name, value in model.network.state_dict().items():
+        assert torch.equal(value, before[name] if name in left else pretrained[name]), name
+    assert 0 < len(left) < len(before) / 4
+    # As many joints, but others: heads of equal shape that mean something else.
+    named = completed(shipped("coco")).model_dump() | {"names": [*reversed(shipped("coco").names)]}
+    turned = HGG(ModelConfig.model_validate(SMALL.model_dump() | {"skeleton": named}))
+    assert load_network(saved, turned) == load_network(saved, HGG(crowdpose))
+    # The same joints with other constants are the same joints.
+    finer = named | {"names": shipped("coco").names, "sigmas": [0.01] * 17}
+    assert (
+        load_network(saved, HGG(ModelConfig.model_validate(SMALL.model_dump() | {"skeleton": finer}))) == []
+    )
+    with pytest.raises(
+        ValueError, match=r"skeleton is coco .*network\.visual_dim is 4 in the file and 0 here"
+    ):
+        load_network(saved, HGG(with_network(visual_dim=0).model_copy(update={"skeleton": "crowdpose"})))
 
 
 def test_a_pretrained_network_of_another_architecture_is_refused(saved: Path) -> None:

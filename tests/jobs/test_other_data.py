@@ -123,7 +123,7 @@ def test_a_model_of_17_joints_is_refused(crowdpose: RunConfig) -> None:
     path.parent.mkdir(parents=True)
     save_model(path, HGG(ModelConfig(network=crowdpose.network)))
     with pytest.raises(
-        UserError, match=r"skeleton is coco \(17 joints\) in the file and crowdpose \(14\) here"
+        UserError, match=r"a model of other joints: 17 of coco .* in the file, 14 of crowdpose"
     ):
         run_evaluation(crowdpose)
     assert not (crowdpose.run_root / "evaluate").exists()

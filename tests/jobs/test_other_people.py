@@ -9,7 +9,9 @@ from typing import Any, cast
 import pytest
 import torch
 
-from hgg.weights import load_model
+from hgg.config import ModelConfig
+from hgg.model import HGG
+from hgg.weights import load_model, save_model
 from pipeline.commands.evaluate import run_evaluation
 from pipeline.commands.predict import run_prediction
 from pipeline.data.skeletons import settled
@@ -72,6 +74,20 @@ def test_the_whole_path(config: RunConfig, tmp_path: Path) -> None:
     )
     people = json.loads(Path(found["people_file"]).read_text())
     assert people["categories"][0]["keypoints"] == list(config.joints.names)
+
+
+def test_a_network_of_other_joints_is_taken_over_but_for_its_heads(config: RunConfig, tmp_path: Path) -> None:
+    coco = tmp_path / "coco.pt"
+    save_model(coco, HGG(ModelConfig(network=config.network)))
+    trained = config.train.model_copy(update={"pretrained": coco})
+    run = plan_stage(config.model_copy(update={"train": trained}), "joint")
+    claim_folder(run)
+    run_worker(run, FolderCheckpoints(run.folder / "checkpoints", keep=2), torch.device("cpu"))
+    said = (run.folder / "train.log").read_text()
+    assert (
+        f"{coco}: of other joints than the {config.joints.count} of {config.joints.name}: its network" in said
+    )
+    assert load_model(run.folder / "best.pt").config.joints == config.joints
 
 
 def test_perfect_maps_are_scored_by_the_skeleton_s_own_constants(config: RunConfig) -> None:
