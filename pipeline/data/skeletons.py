@@ -48,14 +48,23 @@ def settled(config: RunConfig, *, anew: bool) -> RunConfig:
         annotation_file(config.data, config.data.train_split),
     )
     own = FORMATS[config.data.format].labelling.skeleton.name
-    if made.is_file() and not (anew and file.is_file()):
+    if _there(made) and not (anew and _there(file)):
         found = read_yaml(made).get("skeleton", own)
         found = completed(SkeletonFile.model_validate(found)) if isinstance(found, dict) else found
-    elif file.is_file():
+    elif _there(file):
         found = skeleton_in(file, config)
     else:
         found = own
     return config.model_copy(update={"skeleton": found})
+
+
+def _there(path: Path) -> bool:
+    """Whether a file is there. Of a store that does not answer the job itself tells, which asks it for more."""
+    try:
+        return path.is_file()
+    except OSError as error:
+        log.debug("%s: %s", path, error)
+        return False
 
 
 def skeleton_in(file: Path, config: RunConfig) -> str | SkeletonFile:

@@ -26,6 +26,8 @@ def described(settings: Settings, decides: Decides | None = None) -> dict[str, A
         settings: a group of them.
         decides: only settings that decide one of these; None is all.
     """
+    if isinstance(settings, RunConfig) and settings.skeleton == "auto":  # as it is taken where it stays open
+        settings = settings.model_copy(update={"skeleton": settings.model.skeleton})
     return _marked(type(settings), masked_values(settings.model_dump(mode="json")), decides)
 
 
