@@ -59,7 +59,7 @@ def settled(config: RunConfig, *, anew: bool) -> RunConfig:
 
 
 def _there(path: Path) -> bool:
-    """Whether a file is there. Of a store that does not answer the job itself tells, which asks it for more."""
+    """Whether a file is there. Of a store that does not answer the job itself tells, as it asks for more."""
     try:
         return path.is_file()
     except OSError as error:
