@@ -5,7 +5,9 @@ import sys
 from pathlib import Path
 from typing import Any
 
-sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+ROOT = Path(__file__).resolve().parent.parent
+# In place of this folder, where inspect.py would be found for Python's own module of that name.
+sys.path[:] = [str(ROOT), *(place for place in sys.path if Path(place).resolve() != ROOT / "jobs")]
 
 from pipeline.commands.job import run_job
 from pipeline.settings.config import RunConfig

@@ -26,11 +26,12 @@ MAY_IMPORT: dict[str, set[str]] = {
     "data": {"base", "settings", "cluster", "hgg"},
     "batches": {"base", "data", "hgg"},
     "evaluation": {"base", "settings", "metrics", "cluster", "tracking", "data", "hgg"},
+    "inspection": {"base", "settings", "data", "hgg"},
     "prediction": {"base", "metrics", "data", "evaluation", "hgg"},
     "training": {"base", "settings", "cluster", "tracking", "data", "batches", "evaluation", "hgg"},
     "commands": {
         *("base", "settings", "metrics", "cluster", "tracking", "data", "batches"),
-        *("evaluation", "prediction", "training", "hgg"),
+        *("inspection", "evaluation", "prediction", "training", "hgg"),
     },
     "studies": {"base", "settings", "cluster", "tracking", "data", "training", "commands", "hgg"},
     "jobs": {"base", "settings", "tracking", "synthetic", "commands", "studies"},

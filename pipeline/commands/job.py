@@ -25,7 +25,7 @@ from pipeline.settings.config import RunConfig
 DONE, FAILED, BAD_INPUT, STOPPED, TERMINATED = 0, 1, 2, 130, 128 + signal.SIGTERM
 FULL_DISK = re.compile(rf"\[Errno {errno.ENOSPC}\][^:\n]*(: '(?P<path>[^'\n]*)')?")
 
-READS_ANNOTATIONS = ("preprocess", "doctor")
+READS_ANNOTATIONS = ("preprocess", "doctor", "inspect")
 """Jobs that look at annotation files themselves, and not at what preprocessing made of them."""
 
 Main = Callable[[RunConfig, argparse.Namespace], dict[str, Any]]

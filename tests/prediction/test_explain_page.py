@@ -2,7 +2,6 @@
 
 import json
 import re
-import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -19,6 +18,7 @@ from pipeline.data.coco_file import CocoImage
 from pipeline.data.pictures import encode_jpeg
 from pipeline.prediction.explain import explain
 from pipeline.prediction.predict import explainable
+from tests.cases.browser import browser
 from tests.cases.core import INPUT, tiny_model
 
 SECONDS = 60
@@ -55,25 +55,8 @@ def page(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def driver(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
     """A Chromium without a window and without a network."""
-    chromium, chromedriver = shutil.which("chromium"), shutil.which("chromedriver")
-    if not chromium or not chromedriver:
-        pytest.skip("needs Chromium: on Debian apt install chromium chromium-driver")
-    selenium = pytest.importorskip("selenium.webdriver", reason="needs selenium: pip install -e .[dev]")
-    options = selenium.ChromeOptions()
-    options.binary_location = chromium
-    profile = tmp_path_factory.mktemp("profile")
-    for argument in (
-        "--headless=new", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage",
-        "--window-size=1280,800", "--proxy-server=127.0.0.1:9", f"--user-data-dir={profile}",
-    ):  # fmt: skip
-        options.add_argument(argument)
-    options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
-    browser = selenium.Chrome(options, selenium.ChromeService(chromedriver))
-    browser.set_page_load_timeout(SECONDS)
-    try:
-        yield browser
-    finally:
-        browser.quit()
+    with browser(tmp_path_factory.mktemp("profile")) as found:
+        yield found
 
 
 def _data(page: Path) -> dict[str, Any]:

@@ -1,0 +1,34 @@
+"""A browser for the pages that the project writes."""
+
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+SECONDS = 60
+
+
+@contextmanager
+def browser(profile: Path) -> Iterator[Any]:
+    """A Chromium without a window and without a network; the test is skipped where there is none."""
+    chromium, chromedriver = shutil.which("chromium"), shutil.which("chromedriver")
+    if not chromium or not chromedriver:
+        pytest.skip("needs Chromium: on Debian apt install chromium chromium-driver")
+    selenium = pytest.importorskip("selenium.webdriver", reason="needs selenium: pip install -e .[dev]")
+    options = selenium.ChromeOptions()
+    options.binary_location = chromium
+    for argument in (
+        "--headless=new", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage",
+        "--window-size=1280,800", "--proxy-server=127.0.0.1:9", f"--user-data-dir={profile}",
+    ):  # fmt: skip
+        options.add_argument(argument)
+    options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
+    found = selenium.Chrome(options, selenium.ChromeService(chromedriver))
+    found.set_page_load_timeout(SECONDS)
+    try:
+        yield found
+    finally:
+        found.quit()
