@@ -9,6 +9,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from hgg.joint_names import words
 from hgg.skeleton import Skeleton
 
 SEVERITIES = ("wrong", "doubtful", "note")
@@ -187,7 +188,7 @@ def _length(person: Person, a: int, b: int) -> float:
 def _pairs(skeleton: Skeleton) -> list[tuple[int, int]]:
     """Mirrored joints, each pair once, the left one first where the names say so."""
     pairs = [(a, b) for a, b in enumerate(skeleton.flip_index) if a < b]
-    return [(a, b) if "r" not in skeleton.names[a].lower()[:1] else (b, a) for a, b in pairs]
+    return [(b, a) if "right" in words(skeleton.names[a]) else (a, b) for a, b in pairs]
 
 
 def _which(chosen_J: np.ndarray) -> tuple[int, ...]:

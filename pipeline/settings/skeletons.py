@@ -21,7 +21,9 @@ def as_given(value: Any) -> Any:
             return completed(SkeletonFile.model_validate(value))
         except ValidationError as error:
             raise ValueError("; ".join(mistakes_in(error))) from None
-    if isinstance(value, SkeletonFile | Path):
+    if isinstance(value, SkeletonFile):
+        return completed(value)
+    if isinstance(value, Path):
         return value
     if not isinstance(value, str) or not value:
         raise ValueError(f"{value!r}: {HOW}")
