@@ -41,6 +41,11 @@ def run_stage(
     """
     check_start(config)
     run = plan_stage(config, stage)
+    if stage == "pretrain" and config.train.pretrained:
+        log.info(
+            "train.pretrained=%s is what joint training starts from: pretraining begins anew",
+            config.train.pretrained,
+        )
     with nullcontext() if claimed else held(run.folder, JOBS[stage]):
         return _run(run, origin)
 
