@@ -61,6 +61,8 @@ class Looked:
     notes: list[str] = field(default_factory=list)
     grid: list[Shown] = field(default_factory=list)
     found: list[Found] = field(default_factory=list)
+    of_kind: Counter[str] = field(default_factory=Counter)
+    """How many of `found` are of each kind."""
 
     @property
     def people(self) -> int:
@@ -125,11 +127,14 @@ def _add(looked: Looked, record: dict[str, Any], truth: list[dict[str, Any]], in
         looked.joints += person.joints[:, 2] > 0
     empty = [_box_alone(each, skeleton) for each in truth if not each["iscrowd"] and not _labelled(each)]
     doubts = suspects(people, empty, (record["width"], record["height"]), skeleton)
-    before = {kind: len(found) for kind, found in looked.kinds.items()}
     picture = decode_picture(record["jpeg"]) if in_grid or doubts else np.zeros(0)
     for doubt in doubts:
-        there = before[doubt.kind] = before.get(doubt.kind, 0) + 1
-        jpeg = part(picture, doubt.people, doubt.joints, skeleton) if there <= OF_A_KIND else None
+        looked.of_kind[doubt.kind] += 1
+        jpeg = (
+            part(picture, doubt.people, doubt.joints, skeleton)
+            if looked.of_kind[doubt.kind] <= OF_A_KIND
+            else None
+        )
         looked.found.append(Found(doubt, *where, jpeg))
     if in_grid:
         boxes = [np.array(each["bbox"]) for each in truth if not _labelled(each)]

@@ -11,11 +11,11 @@ import numpy as np
 
 from hgg.joint_names import words
 from hgg.skeleton import Skeleton
+from pipeline.data.annotations import FAR
 
 SEVERITIES = ("wrong", "doubtful", "note")
 """The worst first: what makes figures wrong; what may be a slip; what is only to be known."""
 
-FAR = 0.5  # of a box's longer side: as in preprocessing, a joint further outside of it is not in it
 CROSSED = 0.35  # of a person's size: so much shorter do limbs become where two joints are exchanged
 APART = 0.15  # of a person's size: joints nearer to each other than that say nothing of left and right
 ALIKE = 0.9  # OKS of two people who are one
