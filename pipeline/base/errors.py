@@ -1,5 +1,7 @@
 """What a user is told went wrong."""
 
+from collections.abc import Sequence
+
 
 class UserError(Exception):
     """A mistake in what the user gave; its text says what, which value, what is allowed, what to do next."""
@@ -12,3 +14,14 @@ class Terminated(KeyboardInterrupt):
 def first_line(error: BaseException) -> str:
     """What an error says, in one line; its name where it says nothing."""
     return (str(error).strip().splitlines() or [type(error).__name__])[0]
+
+
+def shortened(text: str, most: int = 30) -> str:
+    """A name out of somebody's file, cut where it is longer than names are."""
+    return text if len(text) <= most else f"{text[: most - 3]}..."
+
+
+def listed(names: Sequence[str], most: int = 24) -> str:
+    """Names out of somebody's file, as many as a message can hold."""
+    more = [f"and {len(names) - most} more"] if len(names) > most else []
+    return ", ".join([*map(shortened, names[:most]), *more])

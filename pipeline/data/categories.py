@@ -7,9 +7,10 @@ from typing import Any, NamedTuple
 
 from hgg.joint_names import words
 from hgg.skeleton import Skeleton
-from pipeline.base.errors import UserError
+from pipeline.base.errors import UserError, listed, shortened
 
 CHOICE = "data.categories"
+MOST_TITLES, MOST_LISTS = 20, 3  # categories that a message names, and those whose joints it lists
 
 
 class People(NamedTuple):
@@ -31,7 +32,7 @@ class Category(NamedTuple):
     @property
     def title(self) -> str:
         """How messages call it."""
-        return f"{self.name!r} (id {self.number})"
+        return f"{shortened(self.name)!r} (id {self.number})"
 
 
 def whole_number(value: Any) -> int | None:
@@ -108,7 +109,7 @@ def _check_chosen(
             continue
         if any(is_chosen(category, [choice]) for category in named):
             raise UserError(_nobody([each for each in named if is_chosen(each, [choice])], path, skeleton))
-        there = ", ".join(category.title for category in named) or "none"
+        there = _titles(named) or "none"
         raise UserError(f"{path}: {CHOICE} names {choice!r}; categories with keypoints there: {there}")
 
 
@@ -117,16 +118,24 @@ def _nobody(named: list[Category], path: Path, skeleton: Skeleton) -> str:
     if not named:
         return (
             f"{path}: no category with keypoints; is it COCO's instances file? Each category of people must "
-            f"name its joints, in the order of its annotations: {', '.join(skeleton.names)}"
+            f"name its joints, in the order of its annotations: {listed(skeleton.names)}"
         )
     lists = "; ".join(
-        f"{category.title} has {len(category.joints)}: {', '.join(category.joints)}" for category in named
+        f"{category.title} has {len(category.joints)}: {listed(category.joints)}"
+        for category in named[:MOST_LISTS]
     )
+    more = f"; and {len(named) - MOST_LISTS} categories more" if len(named) > MOST_LISTS else ""
     return (
         f"{path}: no category with the {skeleton.count} keypoints of skeleton={skeleton.name}: "
-        f"{', '.join(skeleton.names)}. {lists}. data.format and skeleton must be those of this file, or the "
-        "joints be named so (their order is free)"
+        f"{listed(skeleton.names)}. {lists}{more}. data.format and skeleton must be those "
+        "of this file, or the joints be named so (their order is free)"
     )
+
+
+def _titles(named: list[Category]) -> str:
+    """What a message says of categories, of which a file can have any number."""
+    more = [f"and {len(named) - MOST_TITLES} more"] if len(named) > MOST_TITLES else []
+    return ", ".join([*(category.title for category in named[:MOST_TITLES]), *more])
 
 
 def _order(joints: list[tuple[str, ...]], wanted: list[tuple[str, ...]]) -> tuple[int, ...] | None:
@@ -143,14 +152,15 @@ def _notes(
     """What was assumed about categories, a line each."""
     notes = []
     if len(fitting) > 1:
-        titles = ", ".join(category.title for category in fitting)
-        notes.append(f"the people of {len(fitting)} categories are one: {titles}; {CHOICE} chooses some")
-    others = [category.title for category in named if category not in fitting]
+        notes.append(
+            f"the people of {len(fitting)} categories are one: {_titles(fitting)}; {CHOICE} chooses some"
+        )
+    others = [category for category in named if category not in fitting]
     if others:
-        notes.append(f"passed over, as not chosen or of other joints: {', '.join(others)}")
+        notes.append(f"passed over, as not chosen or of other joints: {_titles(others)}")
     for category in fitting:
         if orders[category.number] is not None:
-            first = ", ".join(category.joints[:3])
+            first = listed(category.joints[:3])
             notes.append(
                 f"category {category.title} names its joints in another order ({first}, ...): put into that "
                 f"of skeleton={skeleton.name}"

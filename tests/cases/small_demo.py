@@ -58,7 +58,7 @@ class Job:
     def run(self, name: str, *arguments: str) -> tuple[dict[str, Any], str]:
         """The results and log of a job that ends well."""
         done = self.call(name, *arguments)
-        assert done.returncode == 0, done.stderr
+        assert done.returncode == 0, f"exit code {done.returncode}\n{done.stdout}\n{done.stderr}"
         return json.loads(done.stdout.splitlines()[-1]), done.stderr
 
     def prepare(self) -> None:

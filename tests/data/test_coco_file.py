@@ -244,3 +244,17 @@ def test_joints_are_known_in_the_spelling_of_any_tool(tmp_path: Path, spell: Cal
     read = read_coco(path)
     assert len(read.images[0].annotations) == 1
     assert read.notes == []
+
+
+def test_what_is_wrong_with_names_of_any_length_is_a_line(tmp_path: Path) -> None:
+    document = TinyCoco().document()
+    odd = {"keypoints": ["left_" + "9" * 500] * 300, "name": "n" * 5000}
+    document["categories"] = [{"id": number} | odd for number in range(1, 200)]
+    path = tmp_path / "annotations.json"
+    path.write_text(json.dumps(document))
+    with pytest.raises(UserError) as caught:
+        read_coco(path)
+    text = str(caught.value)
+    assert len(text) < 4_000
+    assert "and 196 categories more" in text
+    assert "and 276 more" in text
