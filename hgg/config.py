@@ -11,35 +11,62 @@ with model files, and what a file says of itself must not take a machine's memor
 from math import isfinite
 from typing import Annotated, Literal
 
-from pydantic import AfterValidator, model_validator
+from pydantic import AfterValidator, Field, model_validator
 
-from hgg.settings import GROUPING, MODEL, WEIGHTS, Decides, Settings, setting
+from hgg.settings import GROUPING, MODEL, NOTHING, WEIGHTS, Decides, Settings, setting
 from hgg.skeleton import GraphName, Skeleton, SkeletonName, skeleton_of
 from hgg.skeleton_file import SkeletonFile, completed
 
 NUM_STRIDE = 4  # input pixels per output cell: the stem halves twice (AE, section 3.1)
 LARGEST_SCALE = 8.0  # of the sizes at which a photograph is shown
 
+ENCODER_STRIDE = 32  # input pixels per cell of the deepest map that is taken of an encoder
+HOURGLASS, TIMM = "hourglass", "timm/"
+
+Word = Annotated[str, Field(max_length=100)]
+EncoderValue = (
+    bool | int | float | Word | Annotated[tuple[bool | int | float | Word, ...], Field(max_length=64)]
+)
+"""Of one of an encoder's own settings."""
+
 WholeSkeleton = Annotated[SkeletonFile, AfterValidator(completed)]
 """Complete, so that a model has no need of the rules by which it was completed."""
 
 
 class NetworkConfig(Settings):
-    """The keypoint proposal network, a stacked hourglass (section 3.3)."""
+    """The keypoint proposal network: a stacked hourglass (section 3.3), or an encoder and a decoder."""
 
+    backbone: str = setting(
+        HOURGLASS,
+        MODEL,
+        since="2026-11-28",
+        before=HOURGLASS,
+        pattern=r"^([a-z0-9_-]{1,50}|timm/[A-Za-z0-9_.-]{1,100})$",
+    )
+    """hourglass (the paper); a kind of encoder of transformers' AutoBackbone, as resnet, convnextv2 or swin;
+    or timm/NAME (extra `backbones`; docs/backbones.md)."""
+    encoder: dict[Word, EncoderValue] = setting({}, MODEL, since="2026-11-28", before={}, max_length=64)
+    """Of an encoder, its own settings where they differ from its kind's: {depths: [2, 2, 2, 2], ...}."""
+    weights: str = setting("", NOTHING, since="2026-11-28", before="", max_length=1000)
+    """Of an encoder, what pretraining begins with: the name of a model on the Hugging Face hub, a folder or a
+    file; for timm/NAME also published, its own. Empty draws them by train.seed."""
+    frozen_stages: int = setting(0, WEIGHTS, since="2026-11-28", before=0, ge=0, le=4)
+    """Of an encoder, how many of its stages stay as they begin, from the first (with its stem) on."""
     input_size: int = setting(512, Decides.SAMPLES | MODEL, ge=32, le=2048)
     """Side of the square network input in pixels (implementation details: 512).
     At most 2048."""
     stacks: int = setting(4, MODEL, ge=1, le=16)
-    """Hourglasses in a row, each with a loss of its own (implementation details: 4); at most 16."""
+    """Hourglasses in a row, each with a loss of its own (implementation details: 4); at most 16. An encoder's
+    network has one."""
     channels: int = setting(256, MODEL, ge=8, le=1024, multiple_of=8)
-    """Feature channels at the output resolution (AE: 256); a multiple of 8, at most 1024."""
+    """Feature channels at the output resolution (AE: 256), an encoder's decoder's too; a multiple of 8, at
+    most 1024."""
     increase: int = setting(128, MODEL, ge=0, le=1024)
-    """Channels added at every level down (AE: 128); at most 1024."""
+    """Channels added at every level down of an hourglass (AE: 128); at most 1024."""
     depth: int = setting(4, MODEL, ge=1, le=8)
     """Levels of each hourglass (AE: 4); at most 8."""
     norm: Literal["batch", "group", "none"] = setting("batch", MODEL)
-    """Normalisation after each convolution; none is AE's released network."""
+    """Normalisation after each convolution of hourglass or decoder; none is AE's released network."""
     visual_dim: int = setting(64, MODEL, ge=0, le=1024)
     """Channels of the relational feature map; 0 leaves the tag alone (section 3.1 read literally); at most
     1024."""
@@ -51,15 +78,23 @@ class NetworkConfig(Settings):
 
     @property
     def step(self) -> int:
-        """What the sides of any input are multiples of, in pixels (AE: 64)."""
-        return NUM_STRIDE * 2**self.depth
+        """What the sides of any input are multiples of, in pixels (AE: 64; encoders: 32)."""
+        return NUM_STRIDE * 2**self.depth if self.backbone == HOURGLASS else ENCODER_STRIDE
 
     def normalises_nothing(self, images: int) -> bool:
-        """Whether batch normalisation would see one value a channel: so many images, maps of one cell."""
-        return self.norm == "batch" and images == 1 and self.input_size == self.step
+        """Whether batch normalisation would see one value a channel: so many images, maps of one cell.
+
+        Encoders, most of which have batch normalisation of their own, are taken to have it.
+        """
+        batch = self.norm == "batch" or self.backbone != HOURGLASS
+        return batch and images == 1 and self.input_size == self.step
 
     @model_validator(mode="after")
     def _levels_fit(self) -> "NetworkConfig":
+        if self.input_size % self.step and self.backbone != HOURGLASS:
+            raise ValueError(
+                f"input_size={self.input_size}: backbone={self.backbone} needs a multiple of {self.step}"
+            )
         if self.input_size % self.step:
             raise ValueError(
                 f"input_size={self.input_size} does not halve {self.depth} times: "
@@ -70,6 +105,17 @@ class NetworkConfig(Settings):
                 f"norm=group has 8 groups, in the stem (channels / 4) too: channels={self.channels} "
                 f"must be a multiple of 32, and increase={self.increase} one of 8"
             )
+        return self
+
+    @model_validator(mode="after")
+    def _encoders_settings_have_one(self) -> "NetworkConfig":
+        if self.backbone == HOURGLASS:
+            for name in ("encoder", "weights", "frozen_stages"):
+                if value := getattr(self, name):
+                    raise ValueError(
+                        f"{name}={value}: backbone={self.backbone} is no encoder: set backbone to one, as "
+                        f"resnet, or leave {name} out"
+                    )
         return self
 
 

@@ -4,42 +4,15 @@ The topology is associative embedding's: plain 3x3 convolutions instead of resid
 blocks, the skip branch and the low branch of a level added. Beside heatmaps and tags the
 last stack gives a relational feature map, from which the graph takes its node features.
 
-Letters: B images, K stacks, J joint types, S output side in cells, C channels, V visual channels.
+Letters: B images, J joint types, S output side in cells, C channels, V visual channels.
 """
-
-from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
 
 from hgg.config import NetworkConfig
+from hgg.maps import Maps, convolution, split_outputs
 from hgg.skeleton import NUM_JOINTS
-
-NUM_GROUPS = 8  # of group normalisation; every width is a multiple
-
-
-class Maps(NamedTuple):
-    """Output of the network at a quarter of the input resolution."""
-
-    heatmaps: Tensor
-    """(K, B, J, S, S) keypoint heatmaps, about [0, 1]."""
-    tags: Tensor
-    """(K, B, J, S, S) one-dimensional associative-embedding tags."""
-    visual: Tensor
-    """(B, V, S, S) relational feature map of the last stack."""
-
-
-def convolution(inputs: int, outputs: int, norm: str, kernel: int = 3, stride: int = 1) -> nn.Sequential:
-    """Convolution, normalisation where asked for, ReLU: AE's only building block."""
-    layers: list[nn.Module] = [
-        nn.Conv2d(inputs, outputs, kernel, stride, padding=kernel // 2, bias=norm == "none")
-    ]
-    if norm == "batch":
-        layers.append(nn.BatchNorm2d(outputs))
-    elif norm == "group":
-        layers.append(nn.GroupNorm(NUM_GROUPS, outputs))
-    layers.append(nn.ReLU(inplace=True))
-    return nn.Sequential(*layers)
 
 
 class Level(nn.Module):
@@ -122,10 +95,5 @@ class Hourglass(nn.Module):
         for stack in self.stacks:
             x_BCSS, features_BCSS, output = stack(x_BCSS)
             outputs.append(output)
-        maps = torch.stack(outputs).float()
-        heatmaps_KBJSS, tags_KBJSS = maps.split(self.joints, dim=2)
-        if self.visual is None:
-            visual_BVSS = heatmaps_KBJSS.new_zeros(x_BCSS.shape[0], 0, *heatmaps_KBJSS.shape[-2:])
-        else:
-            visual_BVSS = self.visual(features_BCSS).float()
-        return Maps(heatmaps_KBJSS, tags_KBJSS, visual_BVSS)
+        visual_BVSS = None if self.visual is None else self.visual(features_BCSS)
+        return split_outputs(torch.stack(outputs), self.joints, visual_BVSS)

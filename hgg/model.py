@@ -9,14 +9,26 @@ from torch import Tensor, nn
 
 from hgg.candidates import Candidates
 from hgg.clusters import Clusters
-from hgg.config import GroupingConfig, ModelConfig
+from hgg.config import HOURGLASS, GroupingConfig, ModelConfig, NetworkConfig
 from hgg.discriminators import EdgeDiscriminator, EmbeddingDistance, MacroDiscriminator
+from hgg.encoder import EncoderNetwork
 from hgg.graph import Graph, keypoint_graph, link_rule, node_features, num_features
 from hgg.hierarchy import Hierarchy
-from hgg.hourglass import Hourglass, Maps
+from hgg.hourglass import Hourglass
 from hgg.interaction import Interaction
+from hgg.maps import Maps
 from hgg.ohgc import cluster
 from hgg.skeleton import COCO, Skeleton
+
+
+def proposal_network(config: NetworkConfig, joints: int) -> Hourglass | EncoderNetwork:
+    """What makes `Maps` of pictures: the paper's stacked hourglass, or an encoder with a decoder.
+
+    Raises `ValueError`: no such encoder, or a package of it that is missing.
+    """
+    if config.backbone == HOURGLASS:
+        return Hourglass(config, joints)
+    return EncoderNetwork(config, joints)
 
 
 class Grouping(nn.Module):
@@ -83,12 +95,14 @@ class HGG(nn.Module):
 
     Args:
         config: everything that is needed to build the model again.
+
+    Raises `ValueError` where its network needs what is not here.
     """
 
     def __init__(self, config: ModelConfig) -> None:
         super().__init__()
         self.config = config
-        self.network = Hourglass(config.network, config.joints.count)
+        self.network = proposal_network(config.network, config.joints.count)
         self.grouping = Grouping(config.grouping, config.network.visual_dim, config.joints)
 
     def forward(self, images_B3HW: Tensor) -> Maps:

@@ -13,9 +13,9 @@ from torch import Tensor, nn
 
 from hgg.candidates import find_candidates
 from hgg.config import LossConfig
-from hgg.hourglass import Maps
 from hgg.labels import assign
 from hgg.losses import heatmap_loss, push_pull_loss, verdict_loss
+from hgg.maps import Maps
 from hgg.model import HGG
 from hgg.targets import Targets
 

@@ -17,7 +17,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from hgg.config import NUM_STRIDE, InferenceConfig, NetworkConfig
-from hgg.hourglass import Maps
+from hgg.maps import Maps
 from hgg.model import HGG
 from hgg.transform import cells_inside, letterbox, warp
 

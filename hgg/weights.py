@@ -11,9 +11,8 @@ import torch
 from torch import Tensor, nn
 
 from hgg.archive import TensorSpec
-from hgg.config import ModelConfig
-from hgg.hourglass import Hourglass
-from hgg.model import HGG
+from hgg.config import HOURGLASS, TIMM, ModelConfig, NetworkConfig
+from hgg.model import HGG, proposal_network
 from hgg.reading import check_state, check_weights, digest, listed_in, read_safely, saved_settings, shown
 
 GROUPING = "grouping."  # how the names of these weights begin
@@ -44,7 +43,7 @@ def save_model(path: Path, model: HGG, *, half: bool = False) -> None:
         "config": model.config.model_dump(mode="json"),
         "model": state,
         "sha256": digest(state),
-        "versions": {"python": platform.python_version()} | _versions(),
+        "versions": {"python": platform.python_version()} | _versions(model.config.network),
     }
     # Given a path, torch writes the file's name into it, and no two files would be the same.
     with path.open("wb") as file:
@@ -75,8 +74,7 @@ def load_model(path: Path, config: ModelConfig | None = None) -> HGG:
             f"{path}: a model of other joints: {_joints(saved)} in the file, {_joints(config)} here; give "
             "the skeleton that the file was made with, or another file"
         )
-    with torch.device("meta"):  # shapes without memory
-        shapes = HGG(config or saved)
+    shapes = _shapes_only(path, config or saved)
     check_architecture(path, shapes, shapes.config, _whole(listed["model"], shapes), saved)
     content = read_safely(path)
     _check_digest(path, content)
@@ -84,6 +82,15 @@ def load_model(path: Path, config: ModelConfig | None = None) -> HGG:
     model.load_state_dict(_whole(content["model"], model))
     check_weights(path, model.state_dict())
     return model.eval()
+
+
+def _shapes_only(path: Path, config: ModelConfig) -> HGG:
+    """A model without memory; `ValueError` names the file where its network needs what is not here."""
+    try:
+        with torch.device("meta"):
+            return HGG(config)
+    except ValueError as error:
+        raise ValueError(f"{path}: {error}") from error
 
 
 def _whole(state: dict[str, Any], model: HGG) -> dict[str, Any]:
@@ -128,7 +135,7 @@ def load_network(path: Path, model: HGG) -> list[str]:
 def _made_for_joints(config: ModelConfig) -> list[str]:
     """The weights of a network whose shapes go by the number of joints."""
     with torch.device("meta"):
-        one, other = (Hourglass(config.network, joints).state_dict() for joints in (2, 3))
+        one, other = (proposal_network(config.network, joints).state_dict() for joints in (2, 3))
     return [name for name, value in one.items() if value.shape != other[name].shape]
 
 
@@ -209,5 +216,12 @@ def _differences(wanted: ModelConfig, saved: ModelConfig, groups: tuple[str, ...
     return lines
 
 
-def _versions() -> dict[str, str]:
-    return {name: importlib.metadata.version(name) for name in ("torch", "numpy")}
+def needed_packages(config: NetworkConfig) -> tuple[str, ...]:
+    """Packages that a network needs beside those that `hgg` always does."""
+    if config.backbone == HOURGLASS:
+        return ()
+    return ("transformers", "timm") if config.backbone.startswith(TIMM) else ("transformers",)
+
+
+def _versions(config: NetworkConfig) -> dict[str, str]:
+    return {name: importlib.metadata.version(name) for name in ("torch", "numpy", *needed_packages(config))}

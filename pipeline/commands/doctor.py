@@ -72,7 +72,11 @@ def check_model(config: RunConfig) -> Iterator[Finding]:
             yield Finding("fail", "model", str(error))
             return
     torch.manual_seed(config.train.seed)
-    model = HGG(config.model)
+    try:
+        model = HGG(config.model)
+    except ValueError as error:
+        yield Finding("fail", "model", str(error))
+        return
     images, targets = _one_image(config)
     if config.network.normalises_nothing(1):  # twice the same then
         images, targets = torch.cat([images] * 2), targets._make(torch.cat([part] * 2) for part in targets)

@@ -67,7 +67,12 @@ def check_disk(config: RunConfig, training: bool = True) -> Iterator[Finding]:
     if in_store(root):
         yield Finding("ok", "storage", f"{root}: written")
         return
-    free, needed = shutil.disk_usage(root).free / GIB, checkpoint_gib(config) if training else 0.0
+    try:
+        needed = checkpoint_gib(config) if training else 0.0
+    except ValueError as error:  # an encoder that is not to be had
+        yield Finding("fail", "model", str(error))
+        return
+    free = shutil.disk_usage(root).free / GIB
     text = f"{root}: {free:.1f} GiB free, checkpoints take up to {needed:.1f}"
     if free < needed:
         yield Finding("fail", "storage", f"{text}: make room, or set run_root to a larger disk")
@@ -104,7 +109,10 @@ def pinned_versions(path: Path) -> dict[str, str]:
 
 
 def checkpoint_gib(config: RunConfig) -> float:
-    """Most that the checkpoints of both stages take, one that is being written included."""
+    """Most that the checkpoints of both stages take, one that is being written included.
+
+    Raises `ValueError` where the model needs what is not here.
+    """
     import torch
 
     from hgg.model import HGG

@@ -122,7 +122,7 @@ def _send_model(run: StageRun, tracked: Tracked, figures: dict[str, Any]) -> str
             log.warning("not sent to MLflow: the last rows of %s", run.folder / "metrics.csv")
             return None
         return tracked.model(
-            run.folder / "best.pt", run.config.grouping, figures["best_step"] or figures["steps"]
+            run.folder / "best.pt", run.config.model, figures["best_step"] or figures["steps"]
         )
     return None
 

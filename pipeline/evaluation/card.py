@@ -5,9 +5,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from hgg.config import HOURGLASS, NetworkConfig
 from hgg.groupings import TITLES
 from hgg.model import HGG
-from hgg.weights import load_model
+from hgg.weights import load_model, needed_packages
 from pipeline.base.errors import UserError
 from pipeline.base.files import sha256_file
 from pipeline.base.secrets import masked
@@ -45,8 +46,7 @@ def card_text(title: str, checkpoint: str, model: HGG, results: Mapping[str, Any
     precision = "half precision (float16)" if half else "float32"
     parts = [
         f"# {title}",
-        f"A model of HGG on Ray: {weights:,} parameters in {precision}; {network.stacks} "
-        f"hourglass{'es' if network.stacks > 1 else ''} of {network.channels} channels, pictures of "
+        f"A model of HGG on Ray: {weights:,} parameters in {precision}; {_built(network)}, pictures of "
         f"{network.input_size} x {network.input_size} pixels. It finds people and the {config.joints.count} "
         f"keypoints of each that {labelling.title} names.",
         f"Use: `python jobs/predict.py --checkpoint {checkpoint} --source photos/ --out people/`, or "
@@ -69,6 +69,16 @@ def card_text(title: str, checkpoint: str, model: HGG, results: Mapping[str, Any
         f"Weights: Apache 2.0, as the code. {labelling.licence} No photograph is part of this file.",
     ]
     return "\n\n".join(parts) + "\n"
+
+
+def _built(network: NetworkConfig) -> str:
+    """What a network is, and what it needs beside hgg."""
+    if network.backbone == HOURGLASS:
+        return (
+            f"{network.stacks} hourglass{'es' if network.stacks > 1 else ''} of {network.channels} channels"
+        )
+    needs = " and ".join(needed_packages(network))
+    return f"encoder {network.backbone} (of {needs}) and a decoder of {network.channels} channels"
 
 
 def _figures(ap: Mapping[str, Mapping[str, float]]) -> str:

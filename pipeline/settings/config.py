@@ -37,6 +37,8 @@ class StageConfig(Settings):
     """Images per step over all workers (AE: 32)."""
     lr: float = setting(2e-4, WEIGHTS, gt=0.0)
     """Adam's learning rate of the proposal network (implementation details: 2e-4)."""
+    backbone_lr: float | None = setting(None, WEIGHTS, since="2026-11-28", before=None, gt=0.0)
+    """That of an encoder in the proposal network, where network.backbone is one; by default `lr`."""
     grouping_lr: float = setting(2e-4, WEIGHTS, gt=0.0)
     """Adam's learning rate of interaction network and discriminators."""
     final_lr_ratio: float = setting(0.05, WEIGHTS, ge=0.0, le=1.0)
@@ -188,7 +190,7 @@ class RunConfig(Settings):
     def model(self) -> ModelConfig:
         """The part that a saved model needs to be built again."""
         return ModelConfig(
-            network=self.network,
+            network=self.network.model_copy(update={"weights": ""}),  # what it began with is no part of it
             candidates=self.candidates,
             grouping=self.grouping,
             skeleton=self._skeleton,

@@ -194,7 +194,7 @@ def log_version(
         temporary.write_bytes(source.read_bytes())
     write_text(weights.with_name("card.md"), card)
     tracked.artifact(weights.with_name("card.md"))
-    uri = tracked.model(weights, config.grouping, 0)
+    uri = tracked.model(weights, config.model, 0)
     try:
         tracked.client.create_registered_model(config.tracking.model)
     except MlflowException:  # there already

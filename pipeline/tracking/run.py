@@ -17,7 +17,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 import hgg
-from hgg.config import GroupingConfig
+from hgg.config import ModelConfig
+from hgg.weights import needed_packages
 from pipeline.base.errors import first_line
 from pipeline.base.files import write_json
 from pipeline.base.provenance import Origin, provenance
@@ -81,12 +82,12 @@ class Tracked:
                 else:
                     self.client.log_artifact(self.run_id, str(local), into)
 
-    def model(self, weights: Path, grouping: GroupingConfig, step: int, name: str = "hgg") -> str:
+    def model(self, weights: Path, config: ModelConfig, step: int, name: str = "hgg") -> str:
         """Store a model with its code, for `mlflow.pyfunc.load_model`; returns its URI.
 
         Args:
             weights: file of `hgg.weights.save_model`.
-            grouping: the model's, which decides what it needs beside torch.
+            config: the model's, which decides what it needs beside torch.
             step: of the training that the weights come from.
             name: of the model within the run.
         """
@@ -100,7 +101,7 @@ class Tracked:
                 code_paths=[str(Path(hgg.__file__).parent)],
                 signature=_signature(),
                 input_example=np.zeros((EXAMPLE_SIDE, EXAMPLE_SIDE, 3), np.uint8),
-                pip_requirements=served_needs(grouping),
+                pip_requirements=served_needs(config),
                 step=step,
             )
         return logged.model_uri
@@ -154,9 +155,9 @@ def sending(what: str) -> Iterator[None]:
         log.warning("not sent to MLflow: %s: %s", what, masked(first_line(error)))
 
 
-def served_needs(grouping: GroupingConfig) -> list[str]:
+def served_needs(config: ModelConfig) -> list[str]:
     """Packages that a stored model needs to be loaded and run, in the versions that are installed."""
-    needs = list(SERVED_NEEDS)
+    needs, grouping = [*SERVED_NEEDS, *needed_packages(config.network)], config.grouping
     if grouping.interaction == "gat":
         needs.append("torch-geometric")
     if grouping.matching == "graclus":

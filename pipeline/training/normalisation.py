@@ -40,20 +40,26 @@ def _gradient_of_sum(_context: Any, gradient: Tensor) -> Tensor:
 class SharedBatchNorm2d(nn.BatchNorm2d):
     """Batch normalisation whose mean and variance in training are those of all ranks' images together.
 
+    `then` is what follows it in the same layer, as timm's normalisations activate too; it has no weights.
+
     Shapes:
         (B, C, H, W) in and out, B, H and W the same on every rank; statistics are float32 under autocast too.
     """
 
+    def __init__(self, *arguments: Any, **options: Any) -> None:
+        super().__init__(*arguments, **options)
+        self.then = nn.Sequential()
+
     def forward(self, input: Tensor) -> Tensor:
         """Normalised maps; in evaluation by the running statistics, as `nn.BatchNorm2d`."""
         if not self.training:
-            return super().forward(input)
+            return self.then(super().forward(input))
         x_BCHW = input
         mean_C, variance_C = self._of_all_ranks(x_BCHW)
         self._remember(mean_C.detach(), variance_C.detach(), world_size() * x_BCHW.numel() // x_BCHW.shape[1])
         scale_C = self.weight * (variance_C + self.eps).rsqrt()
         mean_C11, scale_C11, bias_C11 = (part[:, None, None] for part in (mean_C, scale_C, self.bias))
-        return ((x_BCHW - mean_C11) * scale_C11 + bias_C11).to(x_BCHW.dtype)
+        return self.then(((x_BCHW - mean_C11) * scale_C11 + bias_C11).to(x_BCHW.dtype))
 
     def _of_all_ranks(self, x_BCHW: Tensor) -> tuple[Tensor, Tensor]:
         """Mean and variance (C,): those of equally large parts, summed in float64, as squares lose digits.
@@ -98,4 +104,6 @@ def _shared(norm: nn.BatchNorm2d) -> SharedBatchNorm2d:
     shared.weight, shared.bias = norm.weight, norm.bias
     shared.running_mean, shared.running_var = norm.running_mean, norm.running_var
     shared.num_batches_tracked = norm.num_batches_tracked
+    shared.then = nn.Sequential(*norm.children())  # in their order: dropping, activating
+    assert not [*shared.then.parameters()], norm
     return shared.train(norm.training)

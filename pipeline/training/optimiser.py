@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.optim.swa_utils import get_ema_multi_avg_fn
 
+from hgg.encoder import EncoderNetwork
 from hgg.model import HGG
 from pipeline.settings.config import StageConfig
 
@@ -18,13 +19,18 @@ AVERAGE_WARMUP = 10
 
 
 def make_optimiser(model: HGG, stage: StageConfig) -> torch.optim.Adam:
-    """Adam over what is trained: the proposal network, and grouping with a rate and a constant of its own.
+    """Adam over what is trained: the proposal network, grouping with a rate and a constant of its own, and an
+    encoder with a rate of its own.
 
     Frozen parameters belong to no group. Each group keeps its undisturbed rate as `base_lr`.
     """
+    encoder = _trained(model.network.encoder) if isinstance(model.network, EncoderNetwork) else []
+    others = {id(parameter) for parameter in encoder}
+    network = [parameter for parameter in _trained(model.network) if id(parameter) not in others]
     groups = [
-        {"params": _trained(model.network), "base_lr": stage.lr, "eps": NETWORK_EPS},
+        {"params": network, "base_lr": stage.lr, "eps": NETWORK_EPS},
         {"params": _trained(model.grouping), "base_lr": stage.grouping_lr, "eps": GROUPING_EPS},
+        {"params": encoder, "base_lr": stage.backbone_lr or stage.lr, "eps": NETWORK_EPS},
     ]
     return torch.optim.Adam([group for group in groups if group["params"]], lr=stage.lr, fused=True)
 
@@ -43,7 +49,7 @@ def rate_factor(step: int, stage: StageConfig) -> float:
 
 
 def set_rates(optimiser: torch.optim.Optimizer, step: int, stage: StageConfig) -> float:
-    """Give every group its rate of this step; returns the first group's, the proposal network's."""
+    """Give every group its rate of this step; returns the first group's, the proposal network's own."""
     factor = rate_factor(step, stage)
     for group in optimiser.param_groups:
         group["lr"] = group["base_lr"] * factor

@@ -16,6 +16,7 @@ from pipeline.evaluation.self_check import truth_problem
 from pipeline.settings.config import RunConfig, StageConfig
 from pipeline.settings.fingerprint import described, fingerprint
 from pipeline.tracking.registry import local_model
+from pipeline.training.encoder import kept_weights
 
 StageName = Literal["pretrain", "joint"]
 
@@ -59,6 +60,8 @@ class StageRun(NamedTuple):
     """Model that joint training starts from."""
     validation: Validation | None = None
     """None where `train.validation_images` is 0."""
+    encoder: Path | None = None
+    """File of what the encoder begins with, in pretraining with `network.weights`."""
 
     @property
     def settings(self) -> StageConfig:
@@ -81,8 +84,8 @@ def plan_stage(config: RunConfig, stage: StageName) -> StageRun:
     """Check everything that a stage needs, and name its run.
 
     Raises:
-        UserError: samples, records or the pretrained model are missing or made for other settings, or the
-            processor cannot compute in bfloat16.
+        UserError: samples, records or the pretrained model are missing or made for other settings, the
+            network's encoder or its weights cannot be had, or the processor cannot compute in bfloat16.
     """
     if config.train.bf16 and not config.train.use_gpu:
         check_bf16()
@@ -92,6 +95,8 @@ def plan_stage(config: RunConfig, stage: StageName) -> StageRun:
     _check_samples(run, samples)
     if config.train.validation_images:
         run = run._replace(validation=_validation(config, samples))
+    if stage == "pretrain":
+        run = run._replace(encoder=kept_weights(config))
     data = samples.fingerprint
     return run._replace(name=f"{stage}-{fingerprint(_identity(run, data))}", data=data)
 
@@ -144,6 +149,7 @@ def _identity(run: StageRun, data: str) -> dict[str, Any]:
         "data": data,
         **({} if isinstance(config.model.skeleton, str) else {"mirrored": config.joints.flip_index}),
         "pretrained": sha256_file(run.pretrained) if run.pretrained else None,
+        **({"encoder": sha256_file(run.encoder)} if run.encoder else {}),
     }
 
 

@@ -21,6 +21,7 @@ from pipeline.batches.reader import SampleReader
 from pipeline.settings.config import TrainConfig
 from pipeline.training.checkpoint import Checkpoints, restore_checkpoint
 from pipeline.training.compiling import check_compiling, compile_network, set_float32_precision
+from pipeline.training.encoder import take_over
 from pipeline.training.loop import Training, TrainingProgress, train
 from pipeline.training.normalisation import share_normalisation
 from pipeline.training.optimiser import MovingAverage, make_optimiser
@@ -87,6 +88,8 @@ def build_training(run: StageRun, device: torch.device) -> Training:
                 config.joints.name,
                 len(left),
             )
+    if run.encoder is not None:
+        take_over(run.encoder, model)
     # Convolutions on CPUs are 5 to 10 % faster with the channels last.
     model.to(device, memory_format=torch.channels_last)  # pyrefly: ignore[no-matching-overload]  # real, untyped
     objective = Objective(model, config.loss, joint=run.stage == "joint")

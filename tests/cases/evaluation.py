@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from hgg.config import ModelConfig
-from hgg.hourglass import Maps
+from hgg.maps import Maps
 from hgg.model import HGG
 from hgg.skeleton import JOINTS, NUM_JOINTS
 from hgg.targets import encode_heatmaps

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from hgg.config import ModelConfig
-from hgg.hourglass import Maps
+from hgg.maps import Maps
 from pipeline.data.pictures import encode_jpeg
 from pipeline.data.shards import read_records
 from pipeline.settings.config import RunConfig

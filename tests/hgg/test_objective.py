@@ -12,8 +12,9 @@ from torch import Tensor
 from hgg.candidates import find_candidates
 from hgg.config import LossConfig
 from hgg.hierarchy import Hierarchy
-from hgg.hourglass import Maps
+from hgg.hourglass import Hourglass
 from hgg.losses import verdict_loss
+from hgg.maps import Maps
 from hgg.model import HGG
 from hgg.objective import Objective, Terms
 from hgg.predictor import Predictor
@@ -127,6 +128,7 @@ def test_detection_and_tag_losses_leave_the_grouping_alone(term: str) -> None:
     model = tiny_model()
     Objective(model, ONLY[term], joint=True)(make_images(4), make_targets(PEOPLE)).total.backward()
     assert not any(gradient is not None and gradient.any() for gradient in _gradients(model.grouping))
+    assert isinstance(model.network, Hourglass)
     assert any(gradient is not None and gradient.any() for gradient in _gradients(model.network.stem))
 
 
@@ -284,6 +286,7 @@ def test_training_keeps_the_highest_candidates_only() -> None:
 def test_bfloat16_stops_at_the_maps() -> None:
     model = tiny_model()
     hierarchies = _seen(model.grouping)
+    assert isinstance(model.network, Hourglass)
     stem = _seen(model.network.stem)
     terms = Objective(model, EQUAL, joint=True)(make_images(2), make_targets([2, 2]), bf16=True)
     assert stem[0].dtype == torch.bfloat16

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from hgg import graph
 from hgg.config import LossConfig, ModelConfig
-from hgg.hourglass import Maps
+from hgg.maps import Maps
 from hgg.model import HGG
 from hgg.objective import Objective
 from hgg.skeleton import NUM_JOINTS

@@ -9,7 +9,7 @@ from hgg.candidates import Candidates
 from hgg.clusters import Clusters
 from hgg.config import ModelConfig
 from hgg.groupings import BLIND, GROUPINGS, BlindName
-from hgg.hourglass import Maps
+from hgg.maps import Maps
 from hgg.model import HGG
 from hgg.oracle import group_oracle
 from hgg.predictor import Predictor, evaluating

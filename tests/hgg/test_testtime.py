@@ -14,7 +14,7 @@ from torch import Tensor
 
 from hgg.candidates import find_candidates
 from hgg.config import InferenceConfig, NetworkConfig
-from hgg.hourglass import Maps
+from hgg.maps import Maps
 from hgg.model import HGG
 from hgg.poses import Poses, to_poses
 from hgg.predictor import Predictor, to_original

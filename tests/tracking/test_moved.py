@@ -51,7 +51,7 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Root:
     (config.run_root / "pretrain" / "first.txt").write_text("first")
     with track(config, "pretrain", config.run_root / "pretrain", {}, resume=True) as tracked:
         tracked.artifact(config.run_root / "pretrain" / "first.txt")
-        model = tracked.model(config.run_root / "pretrain" / "weights.pt", MODEL.grouping, 0)
+        model = tracked.model(config.run_root / "pretrain" / "weights.pt", MODEL, 0)
         client, model_id = tracked.client, model.removeprefix("models:/")
         client.create_registered_model("hgg")
         version = client.create_model_version(
@@ -76,7 +76,7 @@ def _work_there(root: Root) -> None:
     with track(root.config, "pretrain", root.folder, {}, resume=True) as tracked:
         assert tracked.run_id == root.run_id
         tracked.artifact(root.folder / "second.txt")
-        tracked.model(root.folder / "weights.pt", MODEL.grouping, 1)
+        tracked.model(root.folder / "weights.pt", MODEL, 1)
     client = MlflowClient(tracking_uri=store_uri(root.config))
     assert {"first.txt", "second.txt"} <= {file.path for file in client.list_artifacts(root.run_id)}
     kept = {path.name for path in (root.config.run_root / "mlartifacts").rglob("*.txt")}

@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 from mlflow import MlflowClient
 
-from hgg.config import GroupingConfig
+from hgg.config import GroupingConfig, ModelConfig
 from hgg.model import HGG
 from hgg.predictor import Predictor
 from hgg.weights import load_model, save_model
@@ -165,7 +165,7 @@ def test_the_model_predicts_where_this_project_is_not_installed(store: Store, tm
     candidates = MODEL.candidates.model_copy(update={"threshold": 0.0})
     save_model(tmp_path / "best.pt", HGG(MODEL.model_copy(update={"candidates": candidates})))
     with track(store.config, "joint", tmp_path, TAGS) as tracked:
-        uri = tracked.model(tmp_path / "best.pt", MODEL.grouping, step=20)
+        uri = tracked.model(tmp_path / "best.pt", MODEL, step=20)
     location = store.client.get_logged_model(uri.removeprefix("models:/")).artifact_location
     image = cv2.resize(np.random.default_rng(0).integers(0, 256, (6, 8, 3)).astype(np.uint8), (80, 60))
     np.save(tmp_path / "image.npy", image)
@@ -194,10 +194,13 @@ def test_the_model_predicts_where_this_project_is_not_installed(store: Store, tm
 
 
 def test_a_model_needs_what_its_grouping_is_made_of() -> None:
-    plain = served_needs(GroupingConfig())
+    plain = served_needs(ModelConfig())
     assert plain == [f"{name}=={importlib.metadata.version(name)}" for name in SERVED_NEEDS]
     geometric = importlib.metadata.version("torch-geometric")
-    assert served_needs(GroupingConfig(interaction="gat")) == [*plain, f"torch-geometric=={geometric}"]
+    assert served_needs(ModelConfig(grouping=GroupingConfig(interaction="gat"))) == [
+        *plain,
+        f"torch-geometric=={geometric}",
+    ]
 
 
 @pytest.mark.filterwarnings("ignore:Query string argument")
