@@ -13,7 +13,7 @@ from typing import Annotated, Literal
 
 from pydantic import AfterValidator, Field, model_validator
 
-from hgg.settings import GROUPING, MODEL, NOTHING, WEIGHTS, Decides, Settings, setting
+from hgg.settings import GROUPING, MODEL, WEIGHTS, Decides, Settings, setting
 from hgg.skeleton import GraphName, Skeleton, SkeletonName, skeleton_of
 from hgg.skeleton_file import SkeletonFile, completed
 
@@ -47,7 +47,7 @@ class NetworkConfig(Settings):
     or timm/NAME (extra `backbones`; docs/backbones.md)."""
     encoder: dict[Word, EncoderValue] = setting({}, MODEL, since="2026-11-28", before={}, max_length=64)
     """Of an encoder, its own settings where they differ from its kind's: {depths: [2, 2, 2, 2], ...}."""
-    weights: str = setting("", NOTHING, since="2026-11-28", before="", max_length=1000)
+    weights: str = setting("", Decides.PRETRAIN, since="2026-11-28", before="", max_length=1000)
     """Of an encoder, what pretraining begins with: the name of a model on the Hugging Face hub, a folder or a
     file; for timm/NAME also published, its own. Empty draws them by train.seed."""
     frozen_stages: int = setting(0, WEIGHTS, since="2026-11-28", before=0, ge=0, le=4)

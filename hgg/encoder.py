@@ -7,6 +7,8 @@ down (FPN, Lin et al. 2017, section 3): from the coarsest map on, upsampled, wit
 Letters: B images, J joint types, S output side in cells, C channels, V visual channels, D channels of a map.
 """
 
+from typing import Any
+
 import torch
 from torch import Tensor, nn
 
@@ -37,7 +39,7 @@ class EncoderNetwork(nn.Module):
         self.joints = joints
         channels, fields = config.channels, fields_of(config)
         self.stages = stages_of(config.backbone, fields, config.input_size)
-        self.encoder = build_encoder(config.backbone, fields, self.stages)
+        self.encoder: Any = build_encoder(config.backbone, fields, self.stages)
         mean, deviation = colours_of(config.backbone)
         self.mean_3: Tensor
         self.deviation_3: Tensor

@@ -20,6 +20,9 @@ EXTRA = "pip install 'hgg[backbones]', or 'transformers>=5.24,<6'"
 # What a model of timm may be given; its other arguments fetch or read files.
 TIMM_FIELDS = ("drop_rate", "drop_path_rate", "img_size")
 LEAST_COARSE = 16
+WIDER = 448
+"""Pixels by which the picture that an encoder is tried with is wider than it is high: photographs are not
+square, and of a small one 14 pixels a cell, as some encoders have, look like 16."""
 LARGEST, MOST_LAYERS = 8192, 256
 LONGEST = 300  # characters of an error of a library that a message quotes
 OF_LAYERS = ("depth", "layer", "block")  # in the names of settings that say how many there are
@@ -61,14 +64,14 @@ def stages_of(backbone: str, fields: Fields, side: int) -> Stages:
             every = _encoder(backbone, fields, None)
             outputs, strides = _taken(every, backbone, side)
             encoder = _encoder(backbone, fields, outputs).eval()
-            maps = encoder(torch.zeros(1, 3, side, side + ENCODER_STRIDE)).feature_maps
+            maps = encoder(torch.zeros(1, 3, side, side + WIDER)).feature_maps
             weights = tuple(_weights_of(each, encoder) for each in maps)
     except NoEncoderError:
         raise
     except Exception as error:  # of a library that takes settings of any kind, and fails where they are used
         raise NoEncoderError(
             f"network.backbone={backbone} with network.encoder={_as_lists(dict(fields))} cannot show "
-            f"pictures of {side} x {side + ENCODER_STRIDE} pixels ({type(error).__name__}: "
+            f"pictures of {side} x {side + WIDER} pixels ({type(error).__name__}: "
             f"{in_a_line(error)}): change network.encoder, or take another backbone"
         ) from error
     cumulated = tuple(frozenset().union(*weights[: number + 1]) for number in range(len(weights)))
@@ -141,7 +144,7 @@ def known_fields(backbone: str) -> list[str]:
 
 def _taken(encoder: Any, backbone: str, side: int) -> tuple[tuple[str | int, ...], tuple[int, ...]]:
     """Of each stride from 4 to 32 the last map that has it, and these strides."""
-    height, width = side, side + ENCODER_STRIDE
+    height, width = side, side + WIDER
     maps = encoder.eval()(torch.zeros(1, 3, height, width)).feature_maps
     names = encoder.out_indices if backbone.startswith(TIMM) else encoder.out_features
     wanted = [NUM_STRIDE * 2**level for level in range((ENCODER_STRIDE // NUM_STRIDE).bit_length())]

@@ -142,7 +142,7 @@ def _identity(run: StageRun, data: str) -> dict[str, Any]:
     config, decides = run.config, Decides.JOINT if run.stage == "joint" else Decides.PRETRAIN
     return {
         "stage": run.stage,
-        "model": described(config.model if run.stage == "joint" else config.network, decides),
+        "model": described(config.model if run.stage == "joint" else config.model.network, decides),
         "loss": described(config.loss, decides),
         "settings": described(run.settings, decides),
         "train": described(config.train, decides),

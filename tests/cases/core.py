@@ -24,7 +24,7 @@ def tiny_model(seed: int = 0, **settings: dict[str, Any]) -> HGG:
 
     Args:
         seed: of its weights.
-        settings: of `candidates` and `grouping`, where they differ.
+        settings: of `network`, `candidates` and `grouping`, where they differ.
     """
     config = ModelConfig.model_validate(
         {
@@ -36,6 +36,7 @@ def tiny_model(seed: int = 0, **settings: dict[str, Any]) -> HGG:
                 "depth": 2,
                 "norm": "none",
                 "visual_dim": 6,
+                **settings.get("network", {}),
             },
             "candidates": {
                 "threshold": 0.2,

@@ -13,6 +13,7 @@ from pipeline.data.samples import plan_samples
 from pipeline.evaluation.parts import plan_evaluation
 from pipeline.settings.config import RunConfig
 from pipeline.settings.fingerprint import described, described_groups, fingerprint
+from pipeline.training import stage
 from pipeline.training.stage import plan_stage
 from tests.cases.names import lay_out
 
@@ -22,7 +23,10 @@ OTHERS: dict[tuple[str, ...], Any] = {
     ("network", "input_size"): 256,
     ("candidates", "window"): 7,
     ("skeleton",): "crowdpose",
+    ("network", "backbone"): "resnet",
+    ("network", "encoder"): {"depths": (1, 1)},
 }
+OF_ENCODERS = {("network", name) for name in ("encoder", "weights", "frozen_stages")}
 HOW = (
     "bears no mark: write it as `name: type = setting(default, DECIDES, since=TODAY, before=VALUE, ...)` "
     "(hgg/settings.py). DECIDES is what comes out otherwise where it is changed, NOTHING where it only says "
@@ -62,6 +66,8 @@ def _other(value: Any, field: FieldInfo, folder: Path) -> Any:
         return next(each for each in get_args(kind) if each != value)
     if kind in (Path, Path | None):
         return folder / "other"
+    if kind == float | None:
+        return 0.5
     if isinstance(value, bool):
         return not value
     if isinstance(value, tuple):
@@ -89,15 +95,24 @@ def _names(config: RunConfig) -> dict[Decides, str]:
     }
 
 
+def _weights(folder: Path, named: str) -> Path | None:
+    """What an encoder begins with, as if it had been fetched."""
+    (folder / "encoder.pt").write_text(named)
+    return folder / "encoder.pt" if named else None
+
+
 @pytest.mark.parametrize("path", [path for path in ALL if path[0] not in ("ablation", "tune")], ids=".".join)
 def test_a_setting_changes_the_names_of_what_it_decides(
     path: Way, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: {"amx_bf16": True})
+    monkeypatch.setattr(stage, "kept_weights", lambda config: _weights(tmp_path, config.network.weights))
     field = ALL[path]
     mark = mark_of(field)
     assert mark is not None
     config = RunConfig.model_validate({"run_root": tmp_path / "one", "data": {"root": tmp_path / "data"}})
+    if path in OF_ENCODERS:
+        config = _changed(config, ("network", "backbone"), "resnet")
     before = _names(config)
     value: Any = config
     for name in path:
