@@ -155,7 +155,7 @@ def _taken(encoder: Any, backbone: str, side: int) -> tuple[tuple[str | int, ...
         if each.ndim == 4 and each.shape[-2:] == (height // stride, width // stride)
     }
     if max(taken, default=0) < LEAST_COARSE:  # where people are large nothing would see them whole
-        found = ", ".join("x".join(map(str, each.shape[1:])) for each in maps)
+        found = ", ".join(dict.fromkeys("x".join(map(str, each.shape[1:])) for each in maps))
         raise NoEncoderError(
             f"network.backbone={backbone}: its maps of a picture of {height} x {width} pixels are {found}; "
             f"taken are those at strides of {', '.join(map(str, wanted))}, one of {LEAST_COARSE} or more "
