@@ -20,12 +20,8 @@ PUBLISHED = "published"
 HUB_NAME = re.compile(r"[\w.-]+/[\w.-]+")
 COLOURS = "preprocessor_config.json"  # beside weights: by which colours they were trained
 MOST_MISSING = 0.05  # of an encoder's numbers; a norm after each map is often absent from what is published
-FREE = (
-    "rate",
-    "prob",
-    "initializer",
-    "image_size",
-)  # in the names of settings that trained weights do not bind
+# In the names of settings that trained weights do not bind.
+FREE = ("rate", "prob", "initializer", "image_size")
 NAMED = 3  # weights that a message names
 
 
@@ -102,10 +98,16 @@ def _of_timm(config: NetworkConfig, network: EncoderNetwork) -> FirstWeights:
     path = Path(config.weights).expanduser()
     if not path.is_file():
         raise ValueError(f"{_key(config)}: no such file; of {config.backbone} it is a file, or {PUBLISHED}")
-    own = network.encoder.state_dict()
-    there = {f"_backbone.{name}": value for name, value in _read(path).items()}
-    fitting = {name: value for name, value in there.items() if name in own and value.shape == own[name].shape}
+    own, there = network.encoder.state_dict(), _read(path)
+    # Where only features are asked for, timm joins names otherwise (stages_0 for stages.0), or goes deeper.
+    known = {_alike(name.removeprefix("_backbone.").removeprefix("model.")): name for name in own}
+    named = {known[_alike(name)]: value for name, value in there.items() if _alike(name) in known}
+    fitting = {name: value for name, value in named.items() if value.shape == own[name].shape}
     return FirstWeights(own | fitting, sorted(own.keys() - fitting.keys()))
+
+
+def _alike(name: str) -> str:
+    return name.replace(".", "_")
 
 
 def _check_kind(config: NetworkConfig, source: str, ours: Any) -> None:
@@ -188,11 +190,13 @@ def _fetching(config: NetworkConfig) -> Generator[None, None, None]:
             raise
         raise ValueError(f"{_key(config)}: {in_a_line(error)}") from error
     except Exception as error:  # of a hub, a network, a disk
-        keep = f"hf download {config.weights} --local-dir FOLDER" if "/" in config.weights else "a browser"
+        timm = config.backbone.startswith(TIMM)
+        name, place = (config.backbone, "FOLDER/model.safetensors") if timm else (config.weights, "FOLDER")
         raise ValueError(
             f"{_key(config)}: cannot be fetched ({type(error).__name__}: {in_a_line(error)}). Where "
-            f"there is a network, {keep} keeps them, and network.weights=FOLDER takes them from there; "
-            "without network.weights training begins with drawn ones"
+            f"there is a network, hf download {name} --local-dir FOLDER keeps them, and "
+            f"network.weights={place} takes them from there; without network.weights training begins with "
+            "drawn ones"
         ) from error
 
 

@@ -9,6 +9,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
+import pytest
 import torch
 
 from hgg.config import NetworkConfig
@@ -40,6 +41,15 @@ def encoder_of(model: HGG) -> EncoderNetwork:
     """A model's network."""
     assert isinstance(model.network, EncoderNetwork)
     return model.network
+
+
+def timm_or_skip() -> Any:
+    """The package, where it imports."""
+    try:
+        import timm
+    except (ImportError, RuntimeError) as error:
+        pytest.skip(f"timm does not import here ({error}): pip install timm torchvision")
+    return timm
 
 
 def publish(folder: Path, kind: str = "resnet", *, colours: bool = True) -> dict[str, torch.Tensor]:

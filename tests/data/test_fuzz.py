@@ -38,7 +38,7 @@ from tests.cases.evaluation import make_records
 from tests.cases.tiny_coco import TinyCoco, jpeg
 from tests.cases.training import MODEL
 
-SECONDS, LONG_SECONDS, EXAMPLES = 4.0, 30.0, 50  # of each parser, in the fast tests and in the slow ones
+SECONDS, LONG_SECONDS, EXAMPLES = 4.0, 12.0, 50  # of each parser, in the fast tests and in the slow ones
 MORE_MIB = 700  # that all of them together may take beside what was taken before
 WIDTH, HEIGHT = 64, 48
 

@@ -16,7 +16,7 @@ from hgg.model import HGG, proposal_network
 from hgg.objective import Objective
 from hgg.weights import load_model, load_network, needed_packages, save_model
 from tests.cases.core import make_images, make_targets
-from tests.cases.encoders import SMALL, encoder_config, encoder_of, encoder_settings
+from tests.cases.encoders import SMALL, encoder_config, encoder_of, encoder_settings, timm_or_skip
 
 pytest.importorskip("transformers")
 
@@ -216,7 +216,7 @@ def test_settings_of_a_file_take_no_time_and_no_memory(tmp_path: Path) -> None:
 
 
 def test_timm_s_encoders() -> None:
-    timm = _timm()
+    timm = timm_or_skip()
     network = EncoderNetwork(
         NetworkConfig(backbone="timm/tf_efficientnet_lite0.in1k", input_size=64, channels=16, frozen_stages=1)
     )
@@ -230,14 +230,6 @@ def test_timm_s_encoders() -> None:
     with pytest.raises(ValueError, match=r"network\.encoder\.checkpoint_path=x: no setting"):
         config = {"backbone": "timm/resnet18", "encoder": {"checkpoint_path": "x"}, "input_size": 64}
         EncoderNetwork(NetworkConfig.model_validate(config))
-
-
-def _timm() -> Any:
-    try:
-        import timm
-    except (ImportError, RuntimeError) as error:
-        pytest.skip(f"timm does not import here ({error}): pip install timm torchvision")
-    return timm
 
 
 @pytest.mark.parametrize(

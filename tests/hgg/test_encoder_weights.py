@@ -9,9 +9,10 @@ import pytest
 import torch
 from torch import Tensor
 
+from hgg.config import NetworkConfig
 from hgg.encoder_weights import first_weights
 from pipeline.base.provenance import REPOSITORY
-from tests.cases.encoders import DEVIATION, MEAN, SMALL, encoder_config, hub_of, publish
+from tests.cases.encoders import DEVIATION, MEAN, SMALL, encoder_config, hub_of, publish, timm_or_skip
 
 pytest.importorskip("transformers")
 
@@ -88,6 +89,7 @@ def test_weights_that_are_not_this_encoder_s_are_refused(
 FETCH = """
 import sys, torch
 from hgg.config import NetworkConfig
+from hgg.config import NetworkConfig
 from hgg.encoder_weights import first_weights
 try:
     found = first_weights(NetworkConfig.model_validate_json(sys.argv[1]))
@@ -124,3 +126,20 @@ def test_weights_are_fetched_by_name_and_where_there_is_no_network_one_line_says
     assert done.stdout.count("\n") == 1
     assert done.stdout.startswith("network.weights=made-up/tiny: cannot be fetched (")
     assert "hf download made-up/tiny --local-dir FOLDER" in done.stdout
+
+
+@pytest.mark.parametrize("name", ["tf_efficientnet_lite0", "convnextv2_atto"])
+def test_files_of_timm_are_found_whatever_it_calls_what_gives_features(name: str, tmp_path: Path) -> None:
+    timm = timm_or_skip()
+    weights = timm.create_model(name).state_dict()
+    torch.save(weights, tmp_path / "weights.pth")
+    config = {"backbone": f"timm/{name}", "input_size": 64, "weights": str(tmp_path / "weights.pth")}
+    found = first_weights(NetworkConfig.model_validate(config))
+    assert found.drawn == []
+    stem = next(
+        name for name in weights if name.startswith(("conv_stem", "stem")) and name.endswith("weight")
+    )
+    taken = next(
+        value for name, value in found.state.items() if name.endswith(stem.replace("stem.0", "stem_0"))
+    )
+    assert torch.equal(taken, weights[stem])
