@@ -160,7 +160,7 @@ def test_a_file_of_anything(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-def test_a_minute_of_anything(tmp_path: Path) -> None:
+def test_twenty_seconds_of_anything(tmp_path: Path) -> None:
     path = tmp_path / "some.yaml"
 
     @settings(ALWAYS, derandomize=False, max_examples=100)
@@ -170,5 +170,5 @@ def test_a_minute_of_anything(tmp_path: Path) -> None:
         _load([path], texts)
 
     begun = time.monotonic()
-    while time.monotonic() - begun < 60:
+    while time.monotonic() - begun < 20:
         fuzz()
