@@ -51,8 +51,9 @@ demo: $(STAMP) ## The whole path on drawn people, in minutes: data, both trainin
 test: lint ## Lint, then the tests but those that take more than ten seconds each.
 	@$(PYTHON) -m pytest -m "not slow"
 
+# Most of their time is waiting: two files at once take little more than half of it.
 test-slow: $(STAMP) ## The other tests: real clusters, killed and gone on with.
-	@$(PYTHON) -m pytest -m slow
+	@$(PYTHON) -m pytest -m slow -n 2 --dist loadfile
 
 lint: $(STAMP) ## Ruff (rules and format) and the type checker.
 	@$(PYTHON) -m ruff check .
