@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from hgg.config import ENCODER_STRIDE, NUM_STRIDE, TIMM, EncoderValue, NetworkConfig
 
 AUTO = "transformers.models.auto.modeling_auto"
-EXTRA = "pip install 'hgg[backbones]', or 'transformers>=5.24,<6'"
+EXTRA = "pip install 'transformers>=5.24,<6' (the extra `backbones`)"
 # What a model of timm may be given; its other arguments fetch or read files.
 TIMM_FIELDS = ("drop_rate", "drop_path_rate", "img_size")
 LEAST_COARSE = 16
