@@ -65,16 +65,18 @@ class EncoderNetwork(nn.Module):
     def forward(self, images_B3HW: Tensor) -> Maps:
         """Heatmaps, tags and the relational feature map."""
         colours_B3HW = (images_B3HW - self.mean_3[:, None, None]) / self.deviation_3[:, None, None]
-        maps = [*reversed(self.encoder(colours_B3HW).feature_maps)]
-        strides = [*reversed(self.stages.strides)]
-        stride, taken = strides[0], 1
-        x_BCSS = self.laterals[0](maps[0])
+        maps = reversed(self.encoder(colours_B3HW).feature_maps)
+        strides = self.stages.strides
+        x_of = {
+            s: lateral(each) for s, lateral, each in zip(reversed(strides), self.laterals, maps, strict=True)
+        }
+        stride = strides[-1]
+        x_BCSS = x_of[stride]
         for way_down in self.ways_down:
             stride //= 2
             x_BCSS = self.up(x_BCSS)
-            if stride in strides:
-                x_BCSS = x_BCSS + self.laterals[taken](maps[taken])
-                taken += 1
+            if stride in x_of:
+                x_BCSS = x_BCSS + x_of[stride]
             x_BCSS = way_down(x_BCSS)
         visual_BVSS = None if self.visual is None else self.visual(x_BCSS)
         return split_outputs(self.head(x_BCSS)[None], self.joints, visual_BVSS)

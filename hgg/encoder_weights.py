@@ -34,9 +34,10 @@ class FirstWeights(NamedTuple):
     """Names of the encoder's weights that were not there, and are drawn."""
 
 
-def is_local(weights: str) -> bool:
-    """Whether weights are a folder or a file, and not to be fetched."""
-    return weights != PUBLISHED and Path(weights).expanduser().exists()
+def local_path(weights: str) -> Path | None:
+    """The folder or file that weights are; None where they are to be fetched, or are none."""
+    path = Path(weights).expanduser()
+    return path if weights != PUBLISHED and path.exists() else None
 
 
 def first_weights(config: NetworkConfig) -> FirstWeights:
@@ -64,10 +65,11 @@ def _of_transformers(config: NetworkConfig, network: EncoderNetwork) -> FirstWei
     settings.out_features = [*network.stages.outputs]
     source: str | None = config.weights
     given: dict[str, Any] = {}
-    if is_local(config.weights):
-        source = str(Path(config.weights).expanduser())
-        if Path(source).is_file():
-            source, given = None, {"state_dict": _read(Path(source))}
+    path = local_path(config.weights)
+    if path is not None and path.is_file():
+        source, given = None, {"state_dict": _read(path)}
+    elif path is not None:
+        source = str(path)
     elif not HUB_NAME.fullmatch(config.weights):
         raise ValueError(
             f"{_key(config)}: no such file or folder, and no name on the Hugging Face hub, as is "
@@ -95,8 +97,8 @@ def _of_timm(config: NetworkConfig, network: EncoderNetwork) -> FirstWeights:
         with _fetching(config), _quiet():
             encoder = build_encoder(config.backbone, fields, network.stages, pretrained=True)
         return FirstWeights(encoder.state_dict(), [])
-    path = Path(config.weights).expanduser()
-    if not path.is_file():
+    path = local_path(config.weights)
+    if path is None or not path.is_file():
         raise ValueError(f"{_key(config)}: no such file; of {config.backbone} it is a file, or {PUBLISHED}")
     own, there = network.encoder.state_dict(), _read(path)
     # Where only features are asked for, timm joins names otherwise (stages_0 for stages.0), or goes deeper.
@@ -140,16 +142,17 @@ def _check_missing(config: NetworkConfig, network: EncoderNetwork, found: FirstW
 
 def _colours(config: NetworkConfig) -> dict[str, Tensor]:
     """By which colours published weights were trained, where a folder says so."""
-    path = Path(config.weights).expanduser() / COLOURS
-    if is_local(config.weights):
-        values = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
+    folder = local_path(config.weights)
+    if folder is not None:
+        file = folder / COLOURS
     elif config.backbone.startswith(TIMM):
         return {}
     else:
         with _fetching(config), _quiet():
             hub = importlib.import_module("transformers.utils.hub")
-            there = hub.cached_file(config.weights, COLOURS, _raise_exceptions_for_missing_entries=False)
-        values = json.loads(Path(there).read_text(encoding="utf-8")) if there else {}
+            found = hub.cached_file(config.weights, COLOURS, _raise_exceptions_for_missing_entries=False)
+        file = Path(found) if found else None
+    values = json.loads(file.read_text(encoding="utf-8")) if file is not None and file.is_file() else {}
     mean, deviation = values.get("image_mean"), values.get("image_std")
     if not mean or not deviation:
         return {}

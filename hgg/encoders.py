@@ -60,6 +60,7 @@ def stages_of(backbone: str, fields: Fields, side: int) -> Stages:
     Raises `ValueError`: no such encoder or setting, a package that is missing, or maps that do not fit.
     """
     try:
+        _check_fields(backbone, fields)
         with torch.device("meta"), torch.enable_grad():
             every = _encoder(backbone, fields, None)
             outputs, strides = _taken(every, backbone, side)
@@ -95,14 +96,14 @@ def settings_of(backbone: str, fields: Fields) -> Any:
     """Transformers' configuration of an encoder, all of its maps asked for."""
     kind = _transformers(backbone).CONFIG_MAPPING[backbone]
     # Some kinds have a tuple as a default where they need a list.
-    own = {name: getattr(kind(), name, None) for name in known_fields(backbone)}
+    default = kind()
+    own = {name: getattr(default, name, None) for name in known_fields(backbone)}
     lists = _as_lists({name: value for name, value in own.items() if isinstance(value, tuple)})
     return kind(**lists | _as_lists(dict(fields)))
 
 
 def _encoder(backbone: str, fields: Fields, outputs: tuple[str | int, ...] | None, **arguments: Any) -> Any:
     """With the maps of some stages, or of all."""
-    check_fields(backbone, fields)
     transformers = _transformers(backbone)
     if backbone.startswith(TIMM):
         name, timm = backbone.removeprefix(TIMM), _timm(backbone)
@@ -117,7 +118,7 @@ def _encoder(backbone: str, fields: Fields, outputs: tuple[str | int, ...] | Non
     return transformers.AutoBackbone.from_config(config, **arguments)
 
 
-def check_fields(backbone: str, fields: Fields) -> None:
+def _check_fields(backbone: str, fields: Fields) -> None:
     """Raise `ValueError` for a setting that the encoder does not have, or one that is out of bounds."""
     known = known_fields(backbone)
     for name, value in fields:

@@ -21,7 +21,7 @@ def shortened(text: str, most: int = 30) -> str:
     return text if len(text) <= most else f"{text[: most - 3]}..."
 
 
-def listed(names: Sequence[str], most: int = 24) -> str:
-    """Names out of somebody's file, as many as a message can hold."""
+def listed(names: Sequence[str], most: int = 24, longest: int = 30) -> str:
+    """Names out of somebody's file, as many and as much of each as a message can hold."""
     more = [f"and {len(names) - most} more"] if len(names) > most else []
-    return ", ".join([*map(shortened, names[:most]), *more])
+    return ", ".join([*(shortened(name, longest) for name in names[:most]), *more])

@@ -10,6 +10,7 @@ from hgg.skeleton import Skeleton
 from pipeline.base.errors import UserError, listed, shortened
 
 CHOICE = "data.categories"
+LONGEST_TITLE = 60  # of a category whose name is cut and whose id has 19 digits
 MOST_TITLES, MOST_LISTS = 20, 3  # categories that a message names, and those whose joints it lists
 
 
@@ -134,8 +135,7 @@ def _nobody(named: list[Category], path: Path, skeleton: Skeleton) -> str:
 
 def _titles(named: list[Category]) -> str:
     """What a message says of categories, of which a file can have any number."""
-    more = [f"and {len(named) - MOST_TITLES} more"] if len(named) > MOST_TITLES else []
-    return ", ".join([*(category.title for category in named[:MOST_TITLES]), *more])
+    return listed([category.title for category in named], MOST_TITLES, LONGEST_TITLE)
 
 
 def _order(joints: list[tuple[str, ...]], wanted: list[tuple[str, ...]]) -> tuple[int, ...] | None:

@@ -6,7 +6,7 @@ from pathlib import Path
 import torch
 
 from hgg.config import NetworkConfig
-from hgg.encoder_weights import first_weights, is_local
+from hgg.encoder_weights import first_weights, local_path
 from hgg.model import HGG
 from hgg.reading import check_weights, digest, read_safely
 from pipeline.base.errors import UserError
@@ -31,7 +31,7 @@ def kept_weights(config: RunConfig) -> Path | None:
     path = config.run_root / FOLDER / f"{_name(network)}.pt"
     if path.is_file():
         return path
-    log.info("network.weights=%s: %s", network.weights, "read" if is_local(network.weights) else "fetched")
+    log.info("network.weights=%s: %s", network.weights, "read" if local_path(network.weights) else "fetched")
     torch.manual_seed(config.train.seed)
     try:
         state, drawn = first_weights(network)
@@ -61,8 +61,8 @@ def take_over(path: Path, model: HGG) -> None:
 def _name(network: NetworkConfig) -> str:
     """Twelve digits of the encoder and of where its weights are from; of files, of what is in them."""
     source: object = network.weights
-    if is_local(network.weights):
-        path = Path(network.weights).expanduser()
+    path = local_path(network.weights)
+    if path is not None:
         files = (
             [path] if path.is_file() else sorted(each for each in path.iterdir() if each.suffix in WEIGHTS)
         )
