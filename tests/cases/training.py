@@ -14,8 +14,11 @@ from hgg.skeleton import NUM_JOINTS
 from hgg.targets import Targets
 from pipeline.batches.reader import Batch
 from pipeline.settings.config import RunConfig, StageConfig, TrainConfig
+from pipeline.training.checkpoint import FolderCheckpoints
 from pipeline.training.loop import Row, Training, TrainingProgress, train
 from pipeline.training.optimiser import MovingAverage, make_optimiser
+from pipeline.training.stage import StageRun, claim_folder
+from pipeline.training.worker import run_worker
 from tests.cases.evaluation import make_records, write_coco
 from tests.cases.samples import write_samples
 
@@ -105,6 +108,14 @@ def run(
         save=lambda ap: saved.append((training.progress.step, ap)),
     )
     return rows, saved
+
+
+def start(planned: StageRun, kind: type[FolderCheckpoints] = FolderCheckpoints) -> dict[str, Any]:
+    """Train a stage in this process, from its latest checkpoint where there is one; its figures."""
+    claim_folder(planned)
+    return run_worker(
+        planned, kind(planned.folder / "checkpoints" / planned.name, keep=2), torch.device("cpu")
+    )
 
 
 def same_weights(one: nn.Module, other: nn.Module) -> bool:

@@ -4,7 +4,6 @@ import json
 from pathlib import Path
 
 import pytest
-import torch
 
 from hgg.config import NetworkConfig
 from hgg.encoders import stages_of
@@ -13,11 +12,10 @@ from pipeline.commands.evaluate import run_evaluation
 from pipeline.commands.export import export_model
 from pipeline.commands.predict import run_prediction
 from pipeline.settings.config import RunConfig
-from pipeline.training.checkpoint import FolderCheckpoints
-from pipeline.training.stage import StageName, claim_folder, plan_stage
-from pipeline.training.worker import run_worker
+from pipeline.training.stage import StageName, plan_stage
 from tests.cases.encoders import encoder_config, publish
 from tests.cases.evaluation import make_records, make_samples, write_coco
+from tests.cases.training import start
 
 pytest.importorskip("transformers")
 
@@ -63,8 +61,7 @@ def test_the_whole_path(config: RunConfig, tmp_path: Path) -> None:
     for stage in stages:
         run = plan_stage(config, stage)
         assert (run.encoder is not None) == (stage == "pretrain" and bool(config.network.weights))
-        claim_folder(run)
-        run_worker(run, FolderCheckpoints(run.folder / "checkpoints", keep=2), torch.device("cpu"))
+        start(run)
     best = config.run_root / "joint" / "best.pt"
     assert load_model(best).config == config.model
     assert set(run_evaluation(config)["ap"]) == {"ae", "hgg", "oracle"}

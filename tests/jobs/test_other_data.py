@@ -24,10 +24,9 @@ from pipeline.metrics.ap import to_truth
 from pipeline.metrics.crowdpose import crowd_index
 from pipeline.settings.config import RunConfig
 from pipeline.settings.load import load_config
-from pipeline.training.checkpoint import FolderCheckpoints
-from pipeline.training.stage import StageName, claim_folder, plan_stage
-from pipeline.training.worker import run_worker
+from pipeline.training.stage import StageName, plan_stage
 from tests.cases.evaluation import HEIGHT, WIDTH, PerfectModel, make_records, make_samples
+from tests.cases.training import start
 
 NETWORK = {"input_size": 128, "stacks": 1, "channels": 8, "increase": 0, "depth": 2, "visual_dim": 4}
 STAGE = {"steps": 2, "batch_size": 2, "warmup_steps": 0, "checkpoint_every": 2, "validate_every": 2}
@@ -107,9 +106,7 @@ def test_training_and_evaluation_with_14_joints(tmp_path: Path) -> None:
     make_samples(config, "val")
     stages: tuple[StageName, ...] = ("pretrain", "joint")
     for stage in stages:
-        run = plan_stage(config, stage)
-        claim_folder(run)
-        run_worker(run, FolderCheckpoints(run.folder / "checkpoints", keep=2), torch.device("cpu"))
+        start(plan_stage(config, stage))
     results = run_evaluation(config)
     assert "AP_hard" in results["ap"]["hgg"]
     rows = json.loads((config.run_root / "evaluate" / "detections_hgg.json").read_text())

@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any, cast
 
 import pytest
-import torch
 
 from hgg.config import ModelConfig
 from hgg.model import HGG
@@ -18,11 +17,10 @@ from pipeline.data.skeletons import settled
 from pipeline.evaluation.evaluate import evaluate_model
 from pipeline.metrics.ap import score
 from pipeline.settings.config import RunConfig
-from pipeline.training.checkpoint import FolderCheckpoints
-from pipeline.training.stage import StageName, claim_folder, plan_stage
-from pipeline.training.worker import run_worker
+from pipeline.training.stage import StageName, plan_stage
 from tests.cases.evaluation import PerfectModel, make_records, make_samples
 from tests.cases.other_people import KINDS, draw_others
+from tests.cases.training import start
 
 NETWORK = {"input_size": 128, "stacks": 1, "channels": 8, "increase": 0, "depth": 2, "visual_dim": 4}
 STAGE = {"steps": 2, "batch_size": 2, "warmup_steps": 0, "checkpoint_every": 2, "validate_every": 2}
@@ -54,9 +52,7 @@ def config(request: pytest.FixtureRequest, tmp_path: Path) -> RunConfig:
 def test_the_whole_path(config: RunConfig, tmp_path: Path) -> None:
     stages: tuple[StageName, ...] = ("pretrain", "joint")
     for stage in stages:
-        run = plan_stage(config, stage)
-        claim_folder(run)
-        run_worker(run, FolderCheckpoints(run.folder / "checkpoints", keep=2), torch.device("cpu"))
+        start(plan_stage(config, stage))
     best = config.run_root / "joint" / "best.pt"
     assert load_model(best).config.joints == config.joints
     results = run_evaluation(config)
@@ -81,8 +77,7 @@ def test_a_network_of_other_joints_is_taken_over_but_for_its_heads(config: RunCo
     save_model(coco, HGG(ModelConfig(network=config.network)))
     trained = config.train.model_copy(update={"pretrained": coco})
     run = plan_stage(config.model_copy(update={"train": trained}), "joint")
-    claim_folder(run)
-    run_worker(run, FolderCheckpoints(run.folder / "checkpoints", keep=2), torch.device("cpu"))
+    start(run)
     said = (run.folder / "train.log").read_text()
     assert (
         f"{coco}: of other joints than the {config.joints.count} of {config.joints.name}: its network" in said

@@ -21,12 +21,11 @@ from hgg.weights import load_model
 from pipeline.base.errors import UserError
 from pipeline.settings.config import RunConfig, StageConfig
 from pipeline.training import encoder, worker
-from pipeline.training.checkpoint import FolderCheckpoints, restore_checkpoint, write_checkpoint
+from pipeline.training.checkpoint import restore_checkpoint, write_checkpoint
 from pipeline.training.compiling import compile_network
 from pipeline.training.normalisation import SharedBatchNorm2d, share_normalisation
 from pipeline.training.optimiser import make_optimiser, set_rates
-from pipeline.training.stage import StageRun, claim_folder, plan_stage
-from pipeline.training.worker import run_worker
+from pipeline.training.stage import plan_stage
 from tests.cases.encoders import SMALL, encoder_config, encoder_of, publish
 from tests.cases.training import (
     MODEL,
@@ -37,6 +36,7 @@ from tests.cases.training import (
     part_of,
     run,
     same_weights,
+    start,
     tiny_run,
 )
 
@@ -53,11 +53,6 @@ def model_of(kind: str, dropout: float = 0.2, **changes: Any) -> ModelConfig:
             "grouping": MODEL.grouping.model_copy(update={"dropout": dropout}),
         }
     )
-
-
-def start(planned: StageRun) -> None:
-    claim_folder(planned)
-    run_worker(planned, FolderCheckpoints(planned.folder / "checkpoints" / planned.name, keep=2), CPU)
 
 
 def with_encoder(root: Path, kind: str = "resnet", **changes: Any) -> RunConfig:

@@ -17,12 +17,11 @@ from pipeline.base.errors import UserError
 from pipeline.base.provenance import REPOSITORY
 from pipeline.settings.config import RunConfig
 from pipeline.training import worker
-from pipeline.training.checkpoint import FolderCheckpoints, restore_checkpoint, write_checkpoint
+from pipeline.training.checkpoint import restore_checkpoint, write_checkpoint
 from pipeline.training.compiling import check_compiling, compile_network, set_float32_precision
 from pipeline.training.history import read_history
-from pipeline.training.stage import StageRun, claim_folder, plan_stage
-from pipeline.training.worker import run_worker
-from tests.cases.training import OPTIONS, batches, make_training, run, same_weights, tiny_run
+from pipeline.training.stage import plan_stage
+from tests.cases.training import OPTIONS, batches, make_training, run, same_weights, start, tiny_run
 
 CPU = torch.device("cpu")
 COMPILED = OPTIONS.model_copy(update={"compile": True})
@@ -47,11 +46,6 @@ def counting(monkeypatch: pytest.MonkeyPatch) -> Iterator[Counting]:
     monkeypatch.setattr(worker, "check_compiling", lambda _: None)
     yield backend
     torch.compiler.reset()
-
-
-def start(run: StageRun) -> dict:
-    claim_folder(run)
-    return run_worker(run, FolderCheckpoints(run.folder / "checkpoints" / run.name, keep=2), CPU)
 
 
 @pytest.mark.parametrize("ema", [0.0, 0.9])

@@ -15,8 +15,7 @@ from pipeline.training.checkpoint import FolderCheckpoints
 from pipeline.training.history import read_history
 from pipeline.training.loop import Training
 from pipeline.training.stage import StageRun, check_bf16, claim_folder, finished_results, plan_stage
-from pipeline.training.worker import run_worker
-from tests.cases.training import same_weights, tiny_run
+from tests.cases.training import same_weights, start, tiny_run
 
 CPU = torch.device("cpu")
 
@@ -34,11 +33,6 @@ class Killing(FolderCheckpoints):
         if training.progress.step == self.fatal_step:
             raise KilledError
         super().save(training, ap)
-
-
-def start(run: StageRun, kind: type[FolderCheckpoints] = FolderCheckpoints) -> dict:
-    claim_folder(run)
-    return run_worker(run, kind(run.folder / "checkpoints" / run.name, keep=2), CPU)
 
 
 def weights(run: StageRun, name: str) -> torch.nn.Module:
