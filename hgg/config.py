@@ -43,13 +43,13 @@ class NetworkConfig(Settings):
         before=HOURGLASS,
         pattern=r"^([a-z0-9_-]{1,50}|timm/[A-Za-z0-9_.-]{1,100})$",
     )
-    """hourglass (the paper); a kind of encoder of transformers' AutoBackbone, as resnet, convnextv2 or swin;
-    or timm/NAME (extra `backbones`; docs/backbones.md)."""
+    """hourglass (the paper); efficientnet_lite0; a kind of encoder of transformers' AutoBackbone, as resnet,
+    convnextv2 or swin, or timm/NAME (both: extra `backbones`; docs/backbones.md)."""
     encoder: dict[Word, EncoderValue] = setting({}, MODEL, since="2026-11-28", before={}, max_length=64)
     """Of an encoder, its own settings where they differ from its kind's: {depths: [2, 2, 2, 2], ...}."""
     weights: str = setting("", Decides.PRETRAIN, since="2026-11-28", before="", max_length=1000)
     """Of an encoder, what pretraining begins with: the name of a model on the Hugging Face hub, a folder or a
-    file; for timm/NAME also published, its own. Empty draws them by train.seed."""
+    file; for efficientnet_lite0 and timm/NAME also published, its own. Empty draws them by train.seed."""
     frozen_stages: int = setting(0, WEIGHTS, since="2026-11-28", before=0, ge=0, le=4)
     """Of an encoder, how many of its stages stay as they begin, from the first (with its stem) on."""
     input_size: int = setting(512, Decides.SAMPLES | MODEL, ge=32, le=2048)
@@ -171,6 +171,9 @@ class GroupingConfig(Settings):
     """Whether the macro-node discriminator's probability multiplies the person's score."""
     fill_missing: bool = setting(True, GROUPING)
     """Whether a person's missing joints are filled from heatmap and tag, as AE does."""
+    suppression: float = setting(0.9, Decides.EVALUATION, since="2026-11-29", before=1.0, gt=0.0, le=1.0)
+    """OKS with a better person above which somebody is left out as there already, whatever grouped
+    them; 1 keeps everybody. Validation while training does."""
     tag_threshold: float = setting(1.0, GROUPING, gt=0.0, allow_inf_nan=False)
     """AE baseline: a candidate further than this from a person's mean tag starts a new person."""
 

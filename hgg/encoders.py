@@ -1,4 +1,5 @@
-"""The encoders that may stand in the hourglass' place: transformers' AutoBackbone, and timm's through it.
+"""The encoders that may stand in the hourglass' place: EfficientNet-Lite0, transformers' AutoBackbone,
+and timm's through it.
 
 They are known by their names there. What maps one gives, and which of its weights each map depends on, is
 found by showing it a picture without numbers (on torch's meta device), so nothing here lists encoders.
@@ -14,6 +15,8 @@ import torch
 from torch import Tensor, nn
 
 from hgg.config import ENCODER_STRIDE, NUM_STRIDE, TIMM, EncoderValue, NetworkConfig
+from hgg.efficientnet import COLOURS, EfficientNetLite0
+from hgg.efficientnet import NAME as LITE0
 
 AUTO = "transformers.models.auto.modeling_auto"
 EXTRA = "pip install 'transformers>=5.24,<6' (the extra `backbones`)"
@@ -40,7 +43,7 @@ class Stages(NamedTuple):
     """The maps that are taken of an encoder, from the finest to the coarsest."""
 
     outputs: tuple[str | int, ...]
-    """What the encoder calls them: names of transformers', places of timm's."""
+    """What the encoder calls them: names of transformers', places of the others'."""
     strides: tuple[int, ...]
     """Input pixels per cell: 4, 8, 16 and 32, those that there are."""
     channels: tuple[int, ...]
@@ -86,6 +89,8 @@ def build_encoder(backbone: str, fields: Fields, stages: Stages, **arguments: An
 
 def colours_of(backbone: str) -> tuple[tuple[float, ...], tuple[float, ...]]:
     """Mean and standard deviation of the RGB in [0, 1] that an encoder is trained with."""
+    if backbone == LITE0:
+        return COLOURS
     if not backbone.startswith(TIMM):
         return IMAGENET
     published = _timm(backbone).get_pretrained_cfg(backbone.removeprefix(TIMM))
@@ -104,6 +109,8 @@ def settings_of(backbone: str, fields: Fields) -> Any:
 
 def _encoder(backbone: str, fields: Fields, outputs: tuple[str | int, ...] | None, **arguments: Any) -> Any:
     """With the maps of some stages, or of all."""
+    if backbone == LITE0:
+        return EfficientNetLite0(outputs)  # pyrefly: ignore[bad-argument-type]  # its places
     transformers = _transformers(backbone)
     if backbone.startswith(TIMM):
         name, timm = backbone.removeprefix(TIMM), _timm(backbone)
@@ -124,7 +131,9 @@ def _check_fields(backbone: str, fields: Fields) -> None:
     for name, value in fields:
         key = f"network.encoder.{name}={[*value] if isinstance(value, tuple) else value}"
         if name not in known:
-            raise NoEncoderError(f"{key}: no setting of backbone={backbone}: {', '.join(known)}")
+            raise NoEncoderError(
+                f"{key}: no setting of backbone={backbone}: {', '.join(known) or 'it has none'}"
+            )
         most = MOST_LAYERS if any(word in name for word in OF_LAYERS) else LARGEST
         for each in value if isinstance(value, tuple) else (value,):
             if isinstance(each, int | float) and not -1 <= each <= most:
@@ -133,6 +142,8 @@ def _check_fields(backbone: str, fields: Fields) -> None:
 
 def known_fields(backbone: str) -> list[str]:
     """Names of an encoder's own settings, but for those that this project decides."""
+    if backbone == LITE0:
+        return []
     if backbone.startswith(TIMM):
         return [*TIMM_FIELDS]
     transformers = _transformers(backbone)
@@ -186,10 +197,11 @@ def _transformers(backbone: str) -> Any:
         ) from error
     known = [*(kind for kind in kinds if kind != "timm_backbone")]
     if not backbone.startswith(TIMM) and backbone not in known:
-        near = get_close_matches(backbone, known, 1)
+        near = get_close_matches(backbone, [LITE0, *known], 1)
         hint = f"did you mean {near[0]}? " if near else ""
         raise NoEncoderError(
-            f"network.backbone={backbone}: {hint}Known are hourglass, {', '.join(known)}, and {TIMM}NAME"
+            f"network.backbone={backbone}: {hint}Known are hourglass, {LITE0}, {', '.join(known)}, and "
+            f"{TIMM}NAME"
         )
     return package
 

@@ -21,6 +21,7 @@ from hgg.groupings import BlindName, GroupingName
 from hgg.model import HGG
 from hgg.oracle import group_oracle
 from hgg.poses import Poses, to_poses
+from hgg.suppression import suppressors, without
 from hgg.targets import Targets
 from hgg.testtime import Frame, Views, frame, look
 from hgg.transform import apply, invert, to_pixels
@@ -82,6 +83,7 @@ class Predictor:
         model: on the device that it is to run on.
         grouping: that `predict` groups by.
         inference: how a photograph is shown; by default once, its longer side as long as the input.
+        suppression: in place of the model's `grouping.suppression`.
     """
 
     def __init__(
@@ -89,10 +91,12 @@ class Predictor:
         model: HGG,
         grouping: BlindName = "hgg",
         inference: InferenceConfig | None = None,
+        suppression: float | None = None,
     ) -> None:
         self.model = model
         self.grouping = grouping
         self.inference = inference or InferenceConfig()
+        self.suppression = model.config.grouping.suppression if suppression is None else suppression
 
     def predict(self, images: Sequence[np.ndarray], watch: Watch = unwatched) -> list[Poses]:
         """People of each image, in its own pixels.
@@ -193,7 +197,16 @@ class Predictor:
             return model.people(model.grouping.cluster(*embedded, candidates), candidates)
 
     def people(self, detections: Detections, clusters: Clusters) -> list[Poses]:
-        """People of each image in its own pixels, from any grouping of its candidates."""
+        """People of each image in its own pixels, from any grouping of its candidates, each once."""
+        everybody = self.everybody(detections, clusters)
+        return [without(poses, self.suppressed(poses)) for poses in everybody]
+
+    def suppressed(self, poses: Poses) -> np.ndarray:
+        """By whom each person of an image is left out, -1 where it stays (`hgg.suppression.suppressors`)."""
+        return suppressors(poses, self.suppression, self.model.config.joints)
+
+    def everybody(self, detections: Detections, clusters: Clusters) -> list[Poses]:
+        """The same with those who are there already."""
         config = self.model.config
         found = to_poses(
             detections.candidates,

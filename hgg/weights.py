@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from hgg.archive import TensorSpec
 from hgg.config import HOURGLASS, TIMM, ModelConfig, NetworkConfig
+from hgg.efficientnet import NAME as LITE0
 from hgg.model import HGG, proposal_network
 from hgg.reading import check_state, check_weights, digest, listed_in, read_safely, saved_settings, shown
 
@@ -218,7 +219,7 @@ def _differences(wanted: ModelConfig, saved: ModelConfig, groups: tuple[str, ...
 
 def needed_packages(config: NetworkConfig) -> tuple[str, ...]:
     """Packages that a network needs beside those that `hgg` always does."""
-    if config.backbone == HOURGLASS:
+    if config.backbone in (HOURGLASS, LITE0):
         return ()
     return ("transformers", "timm") if config.backbone.startswith(TIMM) else ("transformers",)
 

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from hgg.predictor import Predictor
+from hgg.suppression import OFF, said
 from pipeline.base.files import sha256_file, write_text
 from pipeline.base.lock import held
 from pipeline.base.memory import keep_freed_memory
@@ -84,11 +85,12 @@ def run_evaluation(
     ):
         found = evaluate_by_parts(plan, predictor)
         parts, fates = diagnose(found), sum_fates(found)
-        _write(folder, config, found, parts, fates)
+        _write(folder, config, found, parts, fates, predictor.suppression)
         gallery_of(plan, predictor, found).draw(folder / "pictures")
         runtime = _runtime(predictor, plan.records, config, folder)
         results = {
             **_figures(found, parts, fates),
+            "suppression": predictor.suppression,
             "runtime": runtime,
             **about,
             **(extra or {}),
@@ -109,7 +111,7 @@ def run_evaluation(
 
 def shown(results: Mapping[str, Any], *, runtime: bool = True) -> str:
     """Results for a terminal: AP of each grouping and, if wanted and timed, the time of each step."""
-    tables = [ap_table(results["ap"])]
+    tables = [f"{ap_table(results['ap'])}\n{said(results.get('suppression', OFF))}"]
     if runtime and results["runtime"]:
         tables.append(runtime_table(results["runtime"]))
     return "\n\n".join(tables)
@@ -142,12 +144,20 @@ def _figures(found: Evaluation, parts: list[Part], fates: SummedFates) -> dict[s
     }
 
 
-def _write(folder: Path, config: RunConfig, found: Evaluation, parts: list[Part], fates: SummedFates) -> None:
+def _write(
+    folder: Path,
+    config: RunConfig,
+    found: Evaluation,
+    parts: list[Part],
+    fates: SummedFates,
+    suppression: float,
+) -> None:
     """Settings, result files and diagnosis.md."""
     write_text(folder / "config.yaml", print_config(config))
     for grouping, rows in found.detections.items():
         write_detections(folder / f"detections_{grouping}.json", rows)
-    write_text(folder / "diagnosis.md", f"{diagnosis_table(parts)}\n{FATES}\n\n{fate_table(fates)}")
+    tables = f"{diagnosis_table(parts)}\n{said(suppression)}\n\n{FATES}\n\n{fate_table(fates)}"
+    write_text(folder / "diagnosis.md", tables)
 
 
 def _runtime(predictor: Predictor, records: Path, config: RunConfig, folder: Path) -> dict[str, Any]:

@@ -57,7 +57,14 @@ def run_prediction(
         log.warning("predict: %s is left out: %s", name, why)
     explained = explainable(predictor, images, labels) if explain else {}
     batch_size = config.evaluate.batch_size
-    counts = predict_images(predictor, images, out, batch_size=batch_size, max_pixels=limit)
+    counts = predict_images(
+        predictor,
+        images,
+        out,
+        batch_size=batch_size,
+        max_pixels=limit,
+        min_score=config.predict.min_score,
+    )
     explain_images(predictor, explained, out / "explained", limit)
     return {
         "source": str(place),

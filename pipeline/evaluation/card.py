@@ -8,6 +8,7 @@ from typing import Any
 from hgg.config import HOURGLASS, NetworkConfig
 from hgg.groupings import TITLES
 from hgg.model import HGG
+from hgg.suppression import OFF, said
 from hgg.weights import load_model, needed_packages
 from pipeline.base.errors import UserError
 from pipeline.base.files import sha256_file
@@ -56,6 +57,7 @@ def card_text(title: str, checkpoint: str, model: HGG, results: Mapping[str, Any
         f"On {counts['images']:.0f} images of `{results['split']}` (data {results['data']}), one scale, no "
         f"flip{', before the weights were rounded to half precision' if half else ''}:",
         _figures(results["ap"]),
+        said(results.get("suppression", OFF)),
         "By kind of image; AE groups the same candidates greedily by tags, the oracle by the ground truth:",
         _diagnosis(results["diagnosis"]),
         "## What it is not for",
@@ -77,8 +79,9 @@ def _built(network: NetworkConfig) -> str:
         return (
             f"{network.stacks} hourglass{'es' if network.stacks > 1 else ''} of {network.channels} channels"
         )
-    needs = " and ".join(needed_packages(network))
-    return f"encoder {network.backbone} (of {needs}) and a decoder of {network.channels} channels"
+    needed = needed_packages(network)
+    source = f" (of {' and '.join(needed)})" if needed else ""
+    return f"encoder {network.backbone}{source} and a decoder of {network.channels} channels"
 
 
 def _figures(ap: Mapping[str, Mapping[str, float]]) -> str:

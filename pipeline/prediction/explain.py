@@ -18,6 +18,7 @@ from hgg.groupings import TITLES
 from hgg.poses import Poses
 from hgg.predictor import Detections, Predictor, evaluating
 from hgg.skeleton import Skeleton
+from hgg.suppression import without
 from hgg.targets import Targets
 from pipeline.base.errors import UserError
 from pipeline.base.files import write_text
@@ -73,10 +74,10 @@ def explain(
     if label is not None:
         targets = _truth(found, picture, label, joints)
         groupings[TITLES["oracle"]] = predictor.clusters_of(candidates, "oracle", targets)
-    people = {title: predictor.people(found, clusters)[0] for title, clusters in groupings.items()}
-    write_picture(
-        out / f"{name}.rounds.png", draw_strip(picture, nodes, steps, people[TITLES["hgg"]], skeleton=joints)
-    )
+    people = {title: predictor.everybody(found, clusters)[0] for title, clusters in groupings.items()}
+    by = {title: predictor.suppressed(poses) for title, poses in people.items()}
+    own = without(people[TITLES["hgg"]], by[TITLES["hgg"]])
+    write_picture(out / f"{name}.rounds.png", draw_strip(picture, nodes, steps, own, skeleton=joints))
     data = {
         "title": name,
         "width": picture.shape[1],
@@ -92,7 +93,8 @@ def explain(
         "members": {
             title: clusters.member[0, : len(nodes)].tolist() for title, clusters in groupings.items()
         },
-        "people": {title: _people(poses, nodes) for title, poses in people.items()},
+        "suppression": predictor.suppression,
+        "people": {title: _people(poses, by[title], nodes) for title, poses in people.items()},
     }
     # A tag or a comment inside the data, as in a photograph's name, would end the script element.
     text = json.dumps(data, separators=(",", ":"), allow_nan=False).replace("<", "\\u003c")
@@ -132,16 +134,17 @@ def _step(step: Step) -> dict[str, Any]:
     return {"edges": edges, "member": step.member, "verdicts": verdicts}
 
 
-def _people(poses: Poses, nodes: list[Node]) -> list[dict[str, Any]]:
-    """People with their keypoints: x, y, value, and the candidate that it is or -1."""
+def _people(poses: Poses, by_P: np.ndarray, nodes: list[Node]) -> list[dict[str, Any]]:
+    """People with whom suppresses them or -1, and their keypoints: x, y, value, its candidate or -1."""
     from_PJ = sources(poses, nodes)
     return [
         {
             "score": round(float(score), 4),
+            "by": int(by),
             "keypoints": [
                 [round(float(x), 2), round(float(y), 2), round(float(value), 4), int(source)]
                 for (x, y, value), source in zip(keypoints_J3, from_J, strict=True)
             ],
         }
-        for keypoints_J3, score, from_J in zip(poses.keypoints, poses.score, from_PJ, strict=True)
+        for keypoints_J3, score, by, from_J in zip(poses.keypoints, poses.score, by_P, from_PJ, strict=True)
     ]

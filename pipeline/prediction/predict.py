@@ -112,7 +112,13 @@ def explain_images(
 
 
 def predict_images(
-    predictor: Predictor, images: list[Path], out: Path, *, batch_size: int, max_pixels: int | None = None
+    predictor: Predictor,
+    images: list[Path],
+    out: Path,
+    *,
+    batch_size: int,
+    max_pixels: int | None = None,
+    min_score: float = 0.0,
 ) -> dict[str, int]:
     """Write {out}/people.json, last, and {out}/pictures/{name}.png, of images that are `readable`.
 
@@ -127,9 +133,10 @@ def predict_images(
         out: folder.
         batch_size: images that go through the network together at the most.
         max_pixels: that the images of a batch have together at the most; None is no limit.
+        min_score: people of a lower score are neither written nor drawn.
 
     Returns:
-        Counts: images, people.
+        Counts: images, people, people_below_min_score.
 
     Raises:
         UserError: an image that does not decode.
@@ -138,19 +145,21 @@ def predict_images(
     skeleton = predictor.model.config.joints
     entries: list[dict[str, Any]] = []
     people: list[dict[str, Any]] = []
-    progress = Progress("predict", len(images))
+    progress, below = Progress("predict", len(images)), 0
     for paths in _batches(images, batch_size, max_pixels):
         pictures = [_read(path, max_pixels) for path in paths]
-        for path, picture, poses in zip(paths, pictures, predictor.predict(pictures), strict=True):
-            write_picture(
-                out / "pictures" / names[len(entries)], draw_poses(picture, poses, skeleton=skeleton)
-            )
+        for path, picture, everybody in zip(paths, pictures, predictor.predict(pictures), strict=True):
+            likely_P = everybody.score >= min_score
+            poses = Poses(everybody.keypoints[likely_P], everybody.score[likely_P])
+            below += int((~likely_P).sum())
+            drawn = draw_poses(picture, poses, skeleton=skeleton, min_score=min_score)
+            write_picture(out / "pictures" / names[len(entries)], drawn)
             entries.append(_image_entry(len(entries) + 1, path, picture))
             people += _annotations(entries[-1]["id"], len(people) + 1, poses)
         progress.add(len(paths))
     found = {"images": entries, "annotations": people, "categories": [_category(skeleton)]}
     write_json(out / "people.json", found)
-    return {"images": len(entries), "people": len(people)}
+    return {"images": len(entries), "people": len(people), "people_below_min_score": below}
 
 
 def _batches(images: list[Path], batch_size: int, max_pixels: int | None) -> Iterator[list[Path]]:

@@ -133,6 +133,8 @@ class PredictConfig(Settings):
     """Width x height, by the file's header, above which a photograph is left out before it is decoded; those
     of a batch have together no more either. A pixel takes 9 to 15 bytes while it is looked at, 1.5 GiB in all
     by default."""
+    min_score: float = setting(0.1, NOTHING, since="2026-11-29", before=0.0, ge=0.0)
+    """People with a lower score are neither written nor drawn; 0 writes everybody that evaluation counts."""
 
 
 class TrackingConfig(Settings):

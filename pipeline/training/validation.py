@@ -9,6 +9,7 @@ import torch
 
 from hgg.groupings import GroupingName
 from hgg.predictor import Predictor
+from hgg.suppression import OFF
 from pipeline.evaluation.evaluate import ap_of, scope_of
 from pipeline.evaluation.found import Found, portions
 from pipeline.evaluation.gallery import Gallery
@@ -30,6 +31,8 @@ PICTURES = 4  # of the validation images
 
 def validate(run: StageRun, training: Training) -> Row | None:
     """`ap` and `ap_ae` on the validation subset, the same on every rank; None where nothing is validated.
+
+    Nobody is suppressed (`grouping.suppression`), so that which weights are the best does not go by it.
 
     Called on every rank, each of which has rank 0's statistics of normalisation afterwards. Rank 0 draws the
     most crowded images. The figures are the same for any number of ranks, to the last bit.
@@ -66,7 +69,7 @@ def _find(run: StageRun, training: Training, validation: Validation, gallery: Ga
     """The people of this rank's batches."""
     config = run.config
     return find_share(
-        Predictor(training.model),
+        Predictor(training.model, suppression=OFF),
         validation.records,
         portions(validation.records, config.train.validation_images, validation.shards),
         Share(rank(), world_size()),

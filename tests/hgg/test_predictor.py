@@ -14,6 +14,7 @@ from hgg.model import HGG
 from hgg.oracle import group_oracle
 from hgg.predictor import Predictor, evaluating
 from hgg.skeleton import NUM_JOINTS
+from hgg.suppression import OFF
 from hgg.targets import encode_heatmaps
 from hgg.transform import apply, letterbox, to_cells
 from tests.cases.core import make_targets, tiny_model
@@ -83,6 +84,23 @@ def test_any_grouping_of_the_same_detections() -> None:
     assert poses.keypoints.shape == (0, NUM_JOINTS, 3)
     assert isinstance(detections.candidates, Candidates)
     assert int(detections.candidates.valid.sum()) == NUM_JOINTS
+
+
+def test_who_is_found_in_two_parts_is_there_once_unless_that_is_off() -> None:
+    """Two clusters of one person: each has its other joints filled in from the maps."""
+    rng = np.random.default_rng(0)
+    predictor = Predictor(_Painted([(64, 64)], [rng.uniform(8, 56, (1, NUM_JOINTS, 2))]))
+    detections = predictor.detect([_image(64, 64)])
+    half = torch.arange(detections.candidates.kind.shape[1])[None] >= 9
+    clusters = Clusters(torch.where(half, 9, 0), torch.ones(half.shape))
+    (twice,), (once,) = predictor.everybody(detections, clusters), predictor.people(detections, clusters)
+    assert predictor.suppressed(twice).tolist() == [-1, 0]
+    assert once.score.tolist() == twice.score[:1].tolist()
+    np.testing.assert_array_equal(once.keypoints, twice.keypoints[:1])
+    off = Predictor(predictor.model, suppression=OFF)
+    assert len(off.people(detections, clusters)[0].score) == 2
+    own = tiny_model(grouping={"suppression": 0.75})
+    assert Predictor(own).suppression == 0.75
 
 
 @pytest.mark.parametrize("decoder", ["hgg", "associative"])

@@ -65,10 +65,28 @@ def test_images_of_a_folder_by_name(folder: Path) -> None:
     assert find_images(folder / "b.jpg") == [folder / "b.jpg"]
 
 
+def test_people_below_the_least_score_are_neither_written_nor_drawn(folder: Path, tmp_path: Path) -> None:
+    source = find_images(folder / "b.jpg")
+    everybody, likely, nobody = tmp_path / "everybody", tmp_path / "likely", tmp_path / "nobody"
+    predict_images(_Fixed(), source, everybody, batch_size=1)
+    assert predict_images(_Fixed(), source, likely, batch_size=1, min_score=0.5) == {
+        "images": 1,
+        "people": 1,
+        "people_below_min_score": 1,
+    }
+    assert [each["score"] for each in json.loads((likely / "people.json").read_text())["annotations"]] == [
+        0.7
+    ]
+    assert predict_images(_Fixed(), source, nobody, batch_size=1, min_score=0.9)["people"] == 0
+    drawn = [cv2.imread(str(out / "pictures" / "b.png")) for out in (everybody, likely, nobody)]
+    assert np.array_equal(drawn[0], drawn[1])  # two joints alone are drawn by nobody
+    assert not np.array_equal(drawn[1], drawn[2])
+
+
 def test_people_json_is_a_coco_file_and_each_image_has_its_picture(folder: Path, tmp_path: Path) -> None:
     out = tmp_path / "out"
     counts = predict_images(_Fixed(), find_images(folder), out, batch_size=2)
-    assert counts == {"images": 3, "people": 6}
+    assert counts == {"images": 3, "people": 6, "people_below_min_score": 0}
     assert sorted(path.name for path in (out / "pictures").iterdir()) == ["a.png", "b.jpg.png", "b.png.png"]
     coco: Any = COCO(str(out / "people.json"))
     assert coco.imgs[2] == {"id": 2, "file_name": "b.jpg", "width": 60, "height": 40}

@@ -16,6 +16,7 @@ from pipeline.base.provenance import REPOSITORY
 from pipeline.settings.config import RunConfig
 from pipeline.settings.keys import flat
 from pipeline.settings.load import load_config, print_config
+from pipeline.studies.ablation.orders import ORDERS, orders_table
 from pipeline.studies.ablation.rows import (
     Row,
     choose_rows,
@@ -200,10 +201,11 @@ def test_tables_have_means_spreads_and_what_was_not_trained(run: RunConfig, tmp_
     means = write_tables(tmp_path / "out", rows, [*results, foreign])
     assert means == {"9": dict.fromkeys(METRICS, 37.5), "tree": dict.fromkeys(METRICS, 12.5)}
     lines = (tmp_path / "out" / "ablation.md").read_text().splitlines()
-    assert lines[2].startswith("| 1 | associative embedding, greedy | 57.6 | not trained here |")
-    assert lines[4].startswith("| 9 | all, EdgeConv: HGG | 60.4 | 37.50 ± 17.68 | 37.50 ± 17.68 |")
+    assert lines[2].startswith("| 1 | associative embedding, greedy | not trained here (57.6) | (79.7) |")
+    assert lines[4].startswith("| 9 | all, EdgeConv: HGG | 37.50 ± 17.68 (60.4) | 37.50 ± 17.68 (83.0) |")
     assert lines[4].endswith("| 25.00 ± 17.68 | 50.00 ± 17.68 | 50% | +1.00 |  | 2 |")
     assert "3 trainings, 1.50 hours of training together; commit 0123456789ab." in lines[-1]
+    assert not any("Orders" in line for line in lines)  # no two rows of a pair were trained
     with (tmp_path / "out" / "ablation.csv").open(newline="") as file:
         table = {line["row"]: line for line in csv.DictReader(file)}
     assert (table["9"]["AP_mean"], table["9"]["AP_paper"]) == ("37.5", "60.4")
@@ -213,6 +215,31 @@ def test_tables_have_means_spreads_and_what_was_not_trained(run: RunConfig, tmp_
     assert table["9"]["gain: 4 or more"] == ""
     assert (table["tree"]["AP_spread"], table["4"]["AP_mean"], table["4"]["trials"]) == ("", "", "0")
     assert (tmp_path / "out" / "graphs.png").stat().st_size > 10_000
+
+
+def test_an_order_of_the_paper_is_seen_where_every_seed_has_it() -> None:
+    ap = {"1": {0: 2.0, 1: 3.0}, "4": {0: 2.5, 1: 3.5, 2: 9.0}, "9": {0: 2.25, 1: 3.75}, "8": {1: 4.0}}
+    lines = orders_table(ap, {"1": 57.6, "4": 59.6, "9": 60.4, "8": None})
+    assert lines[2:] == [
+        "| 4 above 1 | the edge discriminator | +2.0 | +0.50 (+0.50, +0.50) | yes |",
+        "| 9 above 4 | both macro-node losses | +0.8 | +0.00 (-0.25, +0.25) | with 1 of 2 seeds |",
+        "| 9 above 8 | EdgeConv in place of graph attention |  | -0.25 | one seed alone |",
+        "| 9 above 1 | HGG in place of associative embedding | +2.8 | +0.50 (+0.25, +0.75) | yes |",
+    ]
+    backwards = orders_table({"1": {0: 2.0, 1: 2.0}, "4": {0: 1.0, 1: 1.5}}, {})
+    assert backwards[2].endswith("| -0.75 (-1.00, -0.50) | reversed |")
+    assert orders_table({"1": {0: 2.0}, "4": {1: 1.0}}, {}) == []
+
+
+def test_every_order_is_one_of_the_papers_figures() -> None:
+    known = {name: load_config([path]).ablation.paper for name, path in find_rows().items()}
+    for order in ORDERS:
+        better, worse = known[order.better].AP, known[order.worse].AP
+        assert better is not None
+        assert worse is not None
+        assert better > worse, order
+    for name, paper in known.items():
+        assert all(getattr(paper, metric) is not None for metric in METRICS) == name.isdecimal(), name
 
 
 def test_results_are_found_again_under_the_run_root(run: RunConfig) -> None:

@@ -8,8 +8,10 @@ from statistics import mean, stdev
 from typing import Any, NamedTuple
 
 from hgg.groupings import GROUPINGS, TITLES, GroupingName
+from hgg.suppression import OFF, said
 from pipeline.base.files import write_text
 from pipeline.studies.ablation.graphs import GRAPHS, draw_graphs
+from pipeline.studies.ablation.orders import orders_table
 from pipeline.studies.ablation.rows import Row
 
 METRICS = ("AP", "AP50", "AP75", "AR", "AR50", "AR75")
@@ -74,35 +76,55 @@ def _line(row: Row, results: Sequence[dict[str, Any]]) -> Line:
 
 def _markdown(lines: Sequence[Line]) -> str:
     beside = [*(TITLES[grouping] for grouping in OTHERS), "of the way", *(title for title, _ in PARTS)]
-    titles = ["row", "what", "paper", *METRICS, *beside, "trials"]
+    titles = ["row", "what", *METRICS, *beside, "trials"]
     table = [f"| {' | '.join(titles)} |", f"|---|---|{'---:|' * (len(titles) - 2)}"]
     for line in lines:
-        cells = [line.row.name, line.row.config.ablation.title, _paper(line.row), *_cells(line)]
+        cells = [line.row.name, line.row.config.ablation.title, *_cells(line)]
         table.append(f"| {' | '.join(cells)} |")
     notes = [
-        "Percent; mean ± standard deviation over trials. `paper` is the paper's AP on COCO val2017, where we "
-        "know it. AE and oracle group the same models' candidates greedily by tags and by the ground truth; "
+        "Percent; mean ± standard deviation over trials; in brackets what the paper reports on COCO "
+        "val2017. AE and oracle group the same models' candidates greedily by tags and by the ground truth; "
         "`of the way` is how far the row's AP is on the way from the one to the other, `gain` its AP less "
         "AE's on images with so many people.",
         *_origin([result for line in lines for result in line.results]),
     ]
+    orders = orders_table(
+        {line.row.name: _by_seed(line) for line in lines},
+        {line.row.name: line.row.config.ablation.paper.AP for line in lines},
+    )
+    if orders:
+        notes += [
+            "## Orders of the paper",
+            "\n".join(orders),
+            "AP of the one less that of the other, mean over seeds and each seed's; seen: with every seed.",
+        ]
     return "\n".join(table) + "\n\n" + "\n\n".join(notes) + "\n"
 
 
+def _by_seed(line: Line) -> dict[int, float]:
+    """AP in percent by seed; of several draws the mean."""
+    values: dict[int, list[float]] = {}
+    for result, value in zip(line.results, line.values("AP"), strict=True):
+        values.setdefault(result["ablation"]["seed"], []).append(value)
+    return {seed: mean(found) for seed, found in values.items()}
+
+
 def _cells(line: Line) -> list[str]:
+    paper = line.row.config.ablation.paper
+    theirs = [getattr(paper, metric) for metric in METRICS]
+    reported = ["" if value is None else f"({value:.1f})" for value in theirs]
     if not line.results:
-        return ["not trained here", *[""] * (len(METRICS) + len(OTHERS) + len(PARTS)), "0"]
-    own = [_spread(line.values(metric)) for metric in METRICS]
+        first = f"not trained here {reported[0]}".strip()
+        return [first, *reported[1:], *[""] * (1 + len(OTHERS) + len(PARTS)), "0"]
+    own = [
+        f"{_spread(line.values(metric))} {value}".strip()
+        for metric, value in zip(METRICS, reported, strict=True)
+    ]
     others = [_spread(line.values("AP", grouping)) for grouping in OTHERS]
     way = "" if line.way is None else f"{line.way:.0%}"
     gains = [line.gain(kind) for _, kind in PARTS]
     shown = ["" if gain is None else f"{gain:+.2f}" for gain in gains]
     return [*own, *others, way, *shown, str(len(line.results))]
-
-
-def _paper(row: Row) -> str:
-    value = row.config.ablation.paper.AP
-    return "" if value is None else f"{value:.1f}"
 
 
 def _spread(values: Sequence[float]) -> str:
@@ -115,12 +137,13 @@ def _origin(results: Sequence[dict[str, Any]]) -> list[str]:
         return []
     trainings = {result["training"]["run"]: result["training"] for result in results}
     hours = sum(training["seconds"] for training in trainings.values()) / 3600
+    suppressed = {said(result.get("suppression", OFF)) for result in results}
     images = {int(result["counts"]["images"]) for result in results}
     commits = {result["commit"][:12] + ("+changes" if "+" in result["commit"] else "") for result in results}
     data = {result["data"] for result in results}
     return [
         f"{_listed(images)} images of the data {_listed(data)}; {len(trainings)} trainings, "
-        f"{hours:.2f} hours of training together; commit {_listed(commits)}."
+        f"{hours:.2f} hours of training together; commit {_listed(commits)}. {_listed(suppressed)}"
     ]
 
 
