@@ -167,8 +167,16 @@ class GroupingConfig(Settings):
     decoder: Literal["hgg", "associative"] = setting("hgg", GROUPING)
     """What groups once the model is trained: Algorithm 1, or AE's greedy grouping (Table 2 #1, #6), for which
     a saved model has no weights of grouping."""
+    macro_input: Literal["mean", "spread"] = setting("mean", GROUPING, since="2026-11-29", before="mean")
+    """What the macro-node discriminator sees of the members' embeddings: their mean (section 3.2), or the
+    standard deviation too, which says how far they lie apart."""
     macro_score: bool = setting(True, GROUPING)
     """Whether the macro-node discriminator's probability multiplies the person's score."""
+    macro_score_from: int = setting(2, Decides.EVALUATION, since="2026-11-29", before=2, ge=2, le=256)
+    """Candidates from which on it does; a person of fewer has the score of its keypoints alone."""
+    veto: float = setting(0.0, Decides.EVALUATION, since="2026-11-29", before=0.0, ge=0.0, le=1.0)
+    """Merges whose macro-node would have a lower probability are not made, as if undone and the edge
+    forbidden (section 3.2: incorrect ones are suppressed); 0 trusts the edges alone. Not in training."""
     fill_missing: bool = setting(True, GROUPING)
     """Whether a person's missing joints are filled from heatmap and tag, as AE does."""
     suppression: float = setting(0.9, Decides.EVALUATION, since="2026-11-29", before=1.0, gt=0.0, le=1.0)
@@ -191,6 +199,9 @@ class LossConfig(Settings):
     """Weight of the edge discriminator's binary cross-entropy."""
     macro: float = setting(1e-5, Decides.JOINT, ge=0.0)
     """Weight of the macro-node discriminator's binary cross-entropy."""
+    macro_balance: bool = setting(False, Decides.JOINT, since="2026-11-29", before=False)
+    """Whether the macro-nodes of one person and the others weigh the same in an image, however many they
+    are."""
     macro_intermediate: bool = setting(True, Decides.JOINT)
     """Whether macro-nodes are judged as they form too (Table 2 #9), or only at the end (#5)."""
     heatmap_foreground_weight: float = setting(0.0, WEIGHTS, ge=0.0)

@@ -69,12 +69,16 @@ class EmbeddingDistance(nn.Module):
 
 
 class MacroDiscriminator(nn.Module):
-    """Logit that a macro-node holds candidates of one person only."""
+    """Logit that a macro-node holds candidates of one person only.
+
+    From the mean of the members' embeddings; with `macro_input` spread from their standard deviation too.
+    """
 
     def __init__(self, config: GroupingConfig) -> None:
         super().__init__()
-        self.perceptron = _perceptron(config.hidden, config)
+        self.spread = config.macro_input == "spread"
+        self.perceptron = _perceptron(config.hidden * (2 if self.spread else 1), config)
 
-    def forward(self, feature_XH: Tensor) -> Tensor:
-        """(X, H) to logits (X,)."""
-        return self.perceptron(feature_XH).squeeze(-1)
+    def forward(self, feature_XF: Tensor) -> Tensor:
+        """(X, F) to logits (X,); F is H, or 2H with the deviations behind the means."""
+        return self.perceptron(feature_XF).squeeze(-1)

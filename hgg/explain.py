@@ -6,13 +6,14 @@ Letters: N candidates, E edges, M macro-nodes, P people, J joint types.
 from typing import Literal, NamedTuple
 
 import numpy as np
+import torch
 
 from hgg.candidates import Candidates
 from hgg.hierarchy import Hierarchy, Round
 from hgg.poses import Poses
 from hgg.transform import apply, invert, to_pixels
 
-Outcome = Literal["merged", "below the cut", "matched elsewhere"]
+Outcome = Literal["merged", "below the cut", "rejected as a macro-node", "matched elsewhere"]
 NEAR = 0.01  # pixels between a person's keypoint and the candidate that it is
 
 
@@ -90,15 +91,18 @@ def explain_rounds(hierarchy: Hierarchy, number: int, cut: float) -> list[Step]:
 
 def _edges(each: Round, cut: float) -> list[Edge]:
     probability_E = each.edges.logit.sigmoid().tolist()
-    rows = zip(*each.pairs.tolist(), probability_E, each.merged.tolist(), strict=True)
-    edges = [Edge(a, b, p, _outcome(p, merged, cut)) for a, b, p, merged in rows]
+    rejected_E = torch.zeros_like(each.merged) if each.rejected is None else each.rejected
+    rows = zip(*each.pairs.tolist(), probability_E, each.merged.tolist(), rejected_E.tolist(), strict=True)
+    edges = [Edge(a, b, p, _outcome(p, merged, out, cut)) for a, b, p, merged, out in rows]
     return sorted(edges, key=lambda edge: -edge.probability)
 
 
-def _outcome(probability: float, merged: bool, cut: float) -> Outcome:
+def _outcome(probability: float, merged: bool, rejected: bool, cut: float) -> Outcome:
     if merged:
         return "merged"
-    return "below the cut" if probability < cut else "matched elsewhere"
+    if probability < cut:
+        return "below the cut"
+    return "rejected as a macro-node" if rejected else "matched elsewhere"
 
 
 def sources(poses: Poses, nodes: list[Node]) -> np.ndarray:

@@ -4,7 +4,7 @@ The macro-nodes of an image stand in rows, each in that of its first candidate; 
 the batch they are numbered by their first candidates, image * N + candidate.
 
 Letters: B images, N candidates per image (padded), M rows of macro-nodes per image, T views, H embedding,
-J joint types, E edges alive in a round, X edges or macro-nodes, S = T * H + 2 * J + 1 sums, K = 4 marks.
+J joint types, E edges alive in a round, X edges or macro-nodes, S sums (`hgg.ohgc`), K = 4 marks.
 """
 
 from typing import NamedTuple
@@ -34,8 +34,8 @@ class MacroNodes(NamedTuple):
     """Macro-nodes between two rounds."""
 
     sums: Tensor
-    """(B, M, S) float32 sums over the members: embeddings of all views, joint types, these times
-    `hgg.graph.link_rule`, and 1; 0 in empty rows."""
+    """(B, M, S) float32 sums over the members: embeddings of all views, their squares where `macro_input`
+    wants them, joint types, these times `hgg.graph.link_rule`, and 1; 0 in empty rows."""
     marks: Tensor
     """(B, M, K) int64 minima over the members: their labels' marks (`hgg.labels`), and their places in the
     image; not to be read in empty rows."""
@@ -69,6 +69,8 @@ class Round(NamedTuple):
     """(E,) int64 twice: rows of each edge's ends within its image, the smaller first."""
     edges: Verdicts
     """The edge discriminator on every edge."""
+    rejected: Tensor | None
+    """(E,) bool, whether the macro-node discriminator forbade an edge; None where `veto` is 0."""
     into: Tensor
     """(B, M) int64 row of the macro-node that each row's was merged into, or its own."""
     after: MacroNodes
@@ -109,7 +111,6 @@ class Hierarchy(NamedTuple):
         """(X,) int64 number of the macro-node in each of those rows, -1 in empty ones."""
         return self.rounds[-1].after.number.flatten()
 
-    @property
-    def several(self) -> Tensor:
-        """(X,) bool, whether two candidates or more are there."""
-        return (self.rounds[-1].after.members > 1).flatten()
+    def of_at_least(self, members: int) -> Tensor:
+        """(X,) bool, whether so many candidates or more are there."""
+        return (self.rounds[-1].after.members >= members).flatten()

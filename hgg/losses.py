@@ -59,7 +59,7 @@ def _tags_at_joints(tags_KBJSS: Tensor, joints_BPJ3: Tensor) -> tuple[Tensor, Te
     return tags_KBPJ, (joints_BPJ3[..., 2] > 0).float()
 
 
-def verdict_loss(rounds: list[Verdicts], num_images: int) -> Tensor:
+def verdict_loss(rounds: list[Verdicts], num_images: int, *, balanced: bool = False) -> Tensor:
     """Binary cross-entropy of a discriminator over the rounds of Algorithm 1.
 
     Averaged over the supervised verdicts of an image in a round, then over the rounds in
@@ -68,6 +68,7 @@ def verdict_loss(rounds: list[Verdicts], num_images: int) -> Tensor:
     Args:
         rounds: verdicts of each round, at least one, each possibly empty.
         num_images: images in the batch.
+        balanced: whether, over an image's rounds, those whose target is 1 weigh as much as those of 0.
 
     Returns:
         Scalar, connected to the discriminator even where nothing is supervised.
@@ -76,9 +77,22 @@ def verdict_loss(rounds: list[Verdicts], num_images: int) -> Tensor:
     logit_X = torch.cat([verdicts.logit for verdicts in rounds])
     target_X = torch.cat([verdicts.target for verdicts in rounds])
     weight_X = torch.cat([verdicts.supervised for verdicts in rounds]).float()
+    if balanced:
+        weight_X = weight_X * _balance(torch.cat([v.image for v in rounds]), target_X, weight_X, num_images)
     loss_X = F.binary_cross_entropy_with_logits(logit_X, target_X, weight=weight_X, reduction="none")
     slots = logit_X.new_zeros(num_images * len(rounds))
     total = slots.index_add(0, key_X, loss_X).view(num_images, len(rounds))
     count = slots.index_add(0, key_X, weight_X).view(num_images, len(rounds))
-    image_B = (total / count.clamp(min=1)).sum(1) / (count > 0).sum(1).clamp(min=1)
+    there = count > 0
+    image_B = (total / count.masked_fill(~there, 1)).sum(1) / there.sum(1).clamp(min=1)
     return image_B.mean()
+
+
+def _balance(image_X: Tensor, target_X: Tensor, weight_X: Tensor, num_images: int) -> Tensor:
+    """Factors (X,) by which both classes of an image weigh the same; those of one class alone have 1."""
+    class_X = image_X * 2 + target_X.long()
+    count_B2 = weight_X.new_zeros(num_images * 2).index_add(0, class_X, weight_X).view(num_images, 2)
+    whole_B1 = count_B2.sum(dim=1, keepdim=True)
+    both_B1 = (count_B2 > 0).all(dim=1, keepdim=True)
+    factor_B2 = torch.where(both_B1, whole_B1 / (2 * count_B2.clamp(min=1)), 1.0)
+    return factor_B2.flatten()[class_X]

@@ -113,13 +113,14 @@ class HGG(nn.Module):
         """The last macro-nodes of Algorithm 1 as people.
 
         A person's confidence is the macro-node discriminator's probability, where
-        `grouping.macro_score` asks for it; single candidates have 1.
+        `grouping.macro_score` asks for it; people of fewer than `macro_score_from` candidates have 1.
         """
         confidence_BN = torch.ones_like(candidates.score)
         if self.config.grouping.macro_score:
             # Macro-nodes that are not judged, and padding, go to a place behind the last.
             probability_X = torch.sigmoid(hierarchy.final.logit).to(confidence_BN.dtype)
-            place_X = hierarchy.node.masked_fill(~hierarchy.several, confidence_BN.numel())
+            judged_X = hierarchy.of_at_least(self.config.grouping.macro_score_from)
+            place_X = hierarchy.node.masked_fill(~judged_X, confidence_BN.numel())
             spare_A = F.pad(confidence_BN.flatten(), (0, 1), value=1.0)
             confidence_BN = spare_A.scatter_(0, place_X, probability_X)[:-1].view_as(confidence_BN)
         return Clusters(hierarchy.member, confidence_BN)

@@ -84,7 +84,8 @@ class Objective(nn.Module):
         teacher_B = torch.rand(batch, device=label_BN.device) < teacher_share
         hierarchy = self.model.grouping(candidates, label_BN, teacher_B)
         edge = verdict_loss([r.edges for r in hierarchy.rounds], batch)
-        macro = verdict_loss([hierarchy.final], batch)
+        balanced = self.loss.macro_balance
+        macro = verdict_loss([hierarchy.final], batch, balanced=balanced)
         if self.loss.macro_intermediate:
-            macro = macro + verdict_loss([r.macros for r in hierarchy.rounds], batch)
+            macro = macro + verdict_loss([r.macros for r in hierarchy.rounds], batch, balanced=balanced)
         return edge, macro

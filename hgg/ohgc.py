@@ -14,7 +14,8 @@ each is aggregated and judged by itself, and the logits are averaged over the vi
 round's matching. In training there is one view.
 
 Letters: B images, N candidates per image (padded), M rows of macro-nodes per image, T views, H embedding,
-J joint types, E edges alive in a round, X edges or macro-nodes, S = T * H + 2 * J + 1 sums, K = 4 marks.
+J joint types, E edges alive in a round, X edges or macro-nodes, S = T * H + 2 * J + 1 sums (T * H more where
+squares are summed too), K = 4 marks, F features of a macro-node.
 """
 
 from collections.abc import Sequence
@@ -31,6 +32,9 @@ from hgg.hierarchy import FIRST, Hierarchy, MacroNodes, Round, Verdicts
 from hgg.labels import IGNORED, edge_label, macro_label, marks_of, single_person
 from hgg.matching import ALONE, match
 
+LEAST_VARIANCE = (
+    1e-6  # of members' embeddings, whose mean square is 1; where they are equal a root has no slope
+)
 LARGEST = 1e30  # of a logit; what is not a number ends training, but only after its forward pass
 
 
@@ -63,15 +67,19 @@ def cluster(
         the next, so an image's rounds do not depend on its neighbours in the batch.
     """
     views_TH = embedding_BNTH.shape[2:]
-    nodes = _singletons(embedding_BNTH, graph, candidates, label_BN, rule_JJ)
+    squares = macro_discriminator.spread
+    nodes = _singletons(embedding_BNTH, graph, candidates, label_BN, rule_JJ, squares=squares)
     parts = []
     for _ in range(config.max_rounds):
         # In a crowd the matrices cost more than this; in training there are not so many candidates.
         before = nodes if torch.is_grad_enabled() else _shrunk(nodes)
         ends, edges = _judge_edges(before, views_TH, edge_discriminator)
-        weight_BMM = _weights(before, ends, edges, teacher_B, config.cut)
+        rejected_E = None
+        if config.veto > 0 and label_BN is None:
+            rejected_E = _rejected(before, ends, edges, views_TH, macro_discriminator, config.veto)
+        weight_BMM = _weights(before, ends, edges, rejected_E, teacher_B, config.cut)
         into_BM, nodes = _merge(before, weight_BMM, len(rule_JJ), config.matching)
-        parts.append((before, ends, edges, into_BM, nodes))
+        parts.append((before, ends, edges, rejected_E, into_BM, nodes))
         if nodes.edges == 0:
             break
     macros = _judge_macros([after for *_, after in parts], views_TH, macro_discriminator)
@@ -82,13 +90,21 @@ def cluster(
 
 
 def _singletons(
-    embedding_BNTH: Tensor, graph: Graph, candidates: Candidates, label_BN: Tensor | None, rule_JJ: Tensor
+    embedding_BNTH: Tensor,
+    graph: Graph,
+    candidates: Candidates,
+    label_BN: Tensor | None,
+    rule_JJ: Tensor,
+    *,
+    squares: bool,
 ) -> MacroNodes:
     """Every candidate a macro-node of its own."""
     kind_BN, empty_BN1 = candidates.kind, ~candidates.valid[..., None]
     types_BNJ = one_hot(kind_BN, len(rule_JJ), embedding_BNTH.dtype)
     one_BN1 = torch.ones_like(types_BNJ[..., :1])
-    sums_BNS = torch.cat((embedding_BNTH.flatten(2), types_BNJ, rule_JJ[kind_BN], one_BN1), dim=-1)
+    embedding_BNF = embedding_BNTH.flatten(2)
+    parts = (embedding_BNF, embedding_BNF.square()) if squares else (embedding_BNF,)
+    sums_BNS = torch.cat((*parts, types_BNJ, rule_JJ[kind_BN], one_BN1), dim=-1)
     row_BN = torch.arange(kind_BN.shape[1], device=kind_BN.device).expand_as(kind_BN)
     label_BN = torch.full_like(kind_BN, IGNORED) if label_BN is None else label_BN
     marks_BNK = torch.cat((marks_of(label_BN), row_BN[..., None]), dim=-1)
@@ -130,13 +146,55 @@ def aggregate(sums_XS: Tensor, views_TH: torch.Size) -> Tensor:
     return mean_XF if views_TH[0] == 1 else mean_XF.unflatten(1, views_TH)
 
 
+def macro_features(sums_XS: Tensor, views_TH: torch.Size, *, spread: bool) -> Tensor:
+    """What the macro-node discriminator sees of the macro-node in every row: (X, F), or (X, T, F)."""
+    mean_XH = aggregate(sums_XS, views_TH)
+    if not spread:
+        return mean_XH
+    square_XH = aggregate(sums_XS[:, views_TH.numel() :], views_TH)
+    deviation_XH = (square_XH - mean_XH.square()).clamp(min=LEAST_VARIANCE).sqrt()
+    return torch.cat((mean_XH, deviation_XH), dim=-1)
+
+
 def _mean_over_views(logit: Tensor) -> Tensor:
     """(X,) from (X,) or (X, T)."""
     return logit if logit.dim() == 1 else logit.mean(dim=1)
 
 
+@torch.no_grad()
+def _rejected(
+    nodes: MacroNodes,
+    ends: tuple[Tensor, Tensor],
+    edges: Verdicts,
+    views_TH: torch.Size,
+    discriminator: MacroDiscriminator,
+    veto: float,
+) -> Tensor:
+    """Whether the macro-node discriminator would reject what an edge would make, (E,) bool."""
+    sums_XS = nodes.sums.flatten(0, 1)
+    rows_E = [end_E.add(edges.image, alpha=nodes.joined.shape[1]) for end_E in ends]
+    parts = zip(*(row_E.split(pairs_at_once(sums_XS.device)) for row_E in rows_E), strict=True)
+    logits = [
+        _macro_logit(
+            sums_XS.index_select(0, first_E) + sums_XS.index_select(0, second_E), views_TH, discriminator
+        )
+        for first_E, second_E in parts
+    ]
+    return torch.cat(logits).sigmoid() < veto
+
+
+def _macro_logit(sums_XS: Tensor, views_TH: torch.Size, discriminator: MacroDiscriminator) -> Tensor:
+    """The macro-node discriminator's logit on what is in every row, (X,); of several views the mean."""
+    return _mean_over_views(discriminator(macro_features(sums_XS, views_TH, spread=discriminator.spread)))
+
+
 def _weights(
-    nodes: MacroNodes, ends: tuple[Tensor, Tensor], edges: Verdicts, teacher_B: Tensor | None, cut: float
+    nodes: MacroNodes,
+    ends: tuple[Tensor, Tensor],
+    edges: Verdicts,
+    rejected_E: Tensor | None,
+    teacher_B: Tensor | None,
+    cut: float,
 ) -> Tensor:
     """Logits of the edges that may merge in this round, those at or above the cut, for `match`. (B, M, M).
 
@@ -145,6 +203,8 @@ def _weights(
     """
     logit_E = edges.logit.detach()
     open_E = torch.sigmoid(logit_E) >= cut
+    if rejected_E is not None:
+        open_E = open_E & ~rejected_E
     if teacher_B is not None:
         open_E = torch.where(teacher_B[edges.image], edges.target > 0, open_E)
     weight_E = logit_E.nan_to_num(0, LARGEST, -LARGEST).masked_fill(~open_E, -torch.inf)
@@ -212,7 +272,7 @@ def _judge_macros(
 ) -> list[Verdicts]:
     """The macro-node discriminator on every row of each state, in one go; not to be read in empty rows."""
     sums_XS = torch.cat([nodes.sums.flatten(0, 1) for nodes in states])
-    logit_X = _mean_over_views(discriminator(aggregate(sums_XS, views_TH)))
+    logit_X = _macro_logit(sums_XS, views_TH, discriminator)
     target_X, supervised_X = macro_label(torch.cat([nodes.marks.flatten(0, 1) for nodes in states]))
     shapes = [nodes.marks.shape[:2] for nodes in states]
     sizes = [shape.numel() for shape in shapes]

@@ -40,7 +40,9 @@ def _round(
     """Probabilities of the pairs, and of whatever macro-node was formed."""
     first, second = torch.tensor([*pairs], dtype=torch.int64).reshape(-1, 2).unbind(dim=1)
     macros = _verdicts(*[macro] * len(into))
-    return Round(before, (first, second), _verdicts(*pairs.values()), torch.tensor([into]), after, macros)
+    return Round(
+        before, (first, second), _verdicts(*pairs.values()), None, torch.tensor([into]), after, macros
+    )
 
 
 @pytest.fixture

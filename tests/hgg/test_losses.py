@@ -151,6 +151,20 @@ def test_a_round_without_supervised_verdicts_does_not_count() -> None:
     assert verdict_loss(rounds, 1).item() == pytest.approx(_softplus(-2))
 
 
+def test_balanced_classes_weigh_the_same_in_an_image_over_its_rounds() -> None:
+    first = _verdicts((0, 2.0, 1, True), (0, -1.0, 0, True), (0, 7.0, 1, False), (1, 0.5, 0, True))
+    second = _verdicts((0, 3.0, 0, True), (0, -2.0, 0, True))
+    # Of the first image's four, the one of target 1 has a weight of 2, the three others of 2 / 3.
+    one, other = 2.0, 2 / 3
+    in_first = (one * _softplus(-2) + other * _softplus(-1)) / (one + other)
+    in_second = (_softplus(3) + _softplus(-2)) / 2
+    found = verdict_loss([first, second], num_images=2, balanced=True)
+    assert found.item() == pytest.approx(((in_first + in_second) / 2 + _softplus(0.5)) / 2)
+    even = _verdicts((0, 2.0, 1, True), (0, -1.0, 0, True))
+    assert verdict_loss([even], 1, balanced=True).item() == pytest.approx(verdict_loss([even], 1).item())
+    assert verdict_loss([_verdicts()], 1, balanced=True).item() == 0
+
+
 @pytest.mark.parametrize("rows", [[], [(0, 3.0, 1, False)]])
 def test_nothing_supervised_is_zero_and_connected(rows: list[tuple[int, float, int, bool]]) -> None:
     verdicts = _verdicts(*rows)

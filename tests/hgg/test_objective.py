@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from hgg.candidates import find_candidates
-from hgg.config import LossConfig
+from hgg.config import CandidateConfig, LossConfig
 from hgg.hierarchy import Hierarchy
 from hgg.hourglass import Hourglass
 from hgg.losses import verdict_loss
@@ -205,17 +205,44 @@ def test_confidence_is_the_macro_nodes_probability_at_the_persons_id() -> None:
     candidates = find_candidates(maps.heatmaps[-1], maps.tags[-1], maps.visual, model.config.candidates)
     clusters = Predictor(model).clusters_of(candidates, "hgg")
     final = model.grouping(candidates)
-    people = zip(final.node[final.several].tolist(), final.final.logit[final.several], strict=True)
+    people = zip(
+        final.node[final.of_at_least(2)].tolist(), final.final.logit[final.of_at_least(2)], strict=True
+    )
     for node, logit in people:
         image, person = divmod(node, candidates.kind.shape[1])
         assert (clusters.member[image] == person).sum() >= 2
         assert clusters.confidence[image, person] == torch.sigmoid(logit)
     single = torch.ones_like(clusters.confidence, dtype=torch.bool).flatten()
-    single[final.node[final.several]] = False
+    single[final.node[final.of_at_least(2)]] = False
     assert (clusters.confidence.flatten()[single] == 1).all()
     plain = Predictor(tiny_model(grouping={"macro_score": False})).clusters_of(candidates, "hgg")
     assert plain.member.equal(clusters.member)
     assert (plain.confidence == 1).all()
+
+
+def test_a_macro_node_of_few_candidates_may_be_left_unjudged() -> None:
+    maps = tiny_model().eval()(make_images(2))
+    candidates = find_candidates(maps.heatmaps[-1], maps.tags[-1], maps.visual, CandidateConfig())
+    every = Predictor(tiny_model(grouping={"cut": 0.3})).clusters_of(candidates, "hgg")
+    sizes = torch.stack([row[row >= 0].bincount(minlength=len(row)) for row in every.member])
+    most = int(sizes.max())
+    assert most > 2
+    limited = tiny_model(grouping={"cut": 0.3, "macro_score_from": most})
+    large = Predictor(limited).clusters_of(candidates, "hgg")
+    assert large.member.equal(every.member)
+    expected = torch.where(sizes >= most, every.confidence, 1.0)
+    assert torch.equal(large.confidence[sizes > 0], expected[sizes > 0])
+    assert (large.confidence < 1).sum() < (every.confidence < 1).sum()
+    assert (large.confidence < 1).any()
+
+
+def test_macro_classes_are_balanced_where_asked_for() -> None:
+    targets, losses = make_targets([2, 3]), []
+    for balance in (False, True):
+        loss = EQUAL.model_copy(update={"macro_balance": balance})
+        losses.append(Objective(tiny_model(), loss, joint=True).eval()(make_images(2), targets))
+    assert losses[0].edge == losses[1].edge
+    assert losses[0].macro != losses[1].macro
 
 
 def test_the_order_of_the_people_does_not_matter() -> None:

@@ -21,7 +21,7 @@ from hgg.graph import keypoint_graph, link_rule
 from hgg.hierarchy import Hierarchy, Verdicts
 from hgg.labels import BACKGROUND, IGNORED
 from hgg.losses import verdict_loss
-from hgg.ohgc import aggregate, cluster
+from hgg.ohgc import LEAST_VARIANCE, aggregate, cluster, macro_features
 from tests.cases.candidates import make_candidates
 
 NOSE, SHOULDER, ELBOW, HIP, KNEE = 0, 5, 7, 11, 13
@@ -51,8 +51,8 @@ class Doubler(MacroDiscriminator):
     def __init__(self) -> None:
         super().__init__(GroupingConfig())
 
-    def forward(self, feature_XH: Tensor) -> Tensor:
-        return 2 * feature_XH.sum(-1)
+    def forward(self, feature_XF: Tensor) -> Tensor:
+        return 2 * feature_XF.sum(-1)
 
 
 def _run(
@@ -115,7 +115,7 @@ def _formed(hierarchy: Hierarchy, number: int) -> Verdicts:
 
 def _final(hierarchy: Hierarchy) -> Verdicts:
     """Verdicts on the macro-nodes of two candidates or more at the end."""
-    return _chosen(hierarchy.final, hierarchy.several)
+    return _chosen(hierarchy.final, hierarchy.of_at_least(2))
 
 
 def _merged(hierarchy: Hierarchy, number: int) -> list[list[int]]:
@@ -202,7 +202,7 @@ def test_third_round_finds_nothing_to_merge_and_is_the_last(hierarchy: Hierarchy
 
 def test_final_macro_nodes(hierarchy: Hierarchy) -> None:
     assert hierarchy.member.tolist() == [[0, 1, 0, 1, 0, 1, 6, 6], [0, 1] + [-1] * 6]
-    assert hierarchy.node[hierarchy.several].tolist() == [0, 1, 6]
+    assert hierarchy.node[hierarchy.of_at_least(2)].tolist() == [0, 1, 6]
     assert _final(hierarchy).image.tolist() == [0, 0, 0]
     assert _said(_final(hierarchy)) == [
         (pytest.approx(7 / 3), 1.0),
@@ -256,7 +256,7 @@ def test_the_number_of_rounds_is_limited() -> None:
     stopped = _run((KINDS, PLACES, LABELS), config=GroupingConfig(max_rounds=1))
     assert len(stopped.rounds) == 1
     assert stopped.member.tolist() == [[0, 1, 0, 3, 4, 1, 6, 6]]
-    assert stopped.node[stopped.several].tolist() == [0, 1, 6]
+    assert stopped.node[stopped.of_at_least(2)].tolist() == [0, 1, 6]
 
 
 def test_the_cut_is_a_probability() -> None:
@@ -265,6 +265,52 @@ def test_the_cut_is_a_probability() -> None:
     # Without a cut whatever shares no type merges: 3-4 at -3.75, then {1, 5} with {6, 7} at -8.25.
     free = _run((KINDS, PLACES, LABELS), config=GroupingConfig(cut=0.0))
     assert free.member.tolist() == [[0, 1, 0, 3, 3, 1, 1, 1]]
+
+
+def test_a_merge_that_the_macro_discriminator_would_reject_is_not_made() -> None:
+    """Doubler's logit of a union is twice the mean of its members' places; nothing here is below 0."""
+    plain = _run((KINDS, PLACES, LABELS), labelled=False)
+    assert plain.rounds[0].rejected is None
+    # 0-2 has 1, 2-4 3.5, 0-4 2.5: sigmoid(1) = 0.731 is below 0.8, sigmoid(2.5) = 0.924 above.
+    vetoed = _run((KINDS, PLACES, LABELS), config=GroupingConfig(veto=0.8), labelled=False)
+    assert _merged(vetoed, 0) == [[1, 5], [2, 4], [6, 7]]
+    rejected = vetoed.rounds[0].rejected
+    assert rejected is not None
+    assert vetoed.rounds[0].pairs[:, rejected].T.tolist() == [[0, 2]]
+    # 0 and {2, 4} have a mean of 3.5 / 3 together, and so a logit of 2.33.
+    assert [0, 2] in _merged(vetoed, 1)
+    sure = _run((KINDS, PLACES, LABELS), config=GroupingConfig(veto=1.0), labelled=False)
+    assert sure.member.tolist() == [[0, 1, 2, 1, 4, 1, 6, 6]]  # logits above 17 are a probability of 1
+    trained = _run((KINDS, PLACES, LABELS), config=GroupingConfig(veto=0.8))
+    assert trained.rounds[0].rejected is None
+    assert trained.member.equal(plain.member)
+
+
+def test_the_spread_of_the_members_is_their_standard_deviation() -> None:
+    embedding = torch.tensor([[1.0, 2.0], [3.0, 4.0], [5.0, 9.0]], requires_grad=True)
+    members = torch.tensor([[1.0, 0, 1], [0, 1, 0]])
+    parts = (members @ embedding, members @ embedding.square(), members.sum(dim=1, keepdim=True))
+    feature = macro_features(torch.cat(parts, dim=1), torch.Size((1, 2)), spread=True)
+    deviation = embedding.detach()[[0, 2]].std(dim=0, correction=0).tolist()
+    least = LEAST_VARIANCE**0.5  # of a candidate alone
+    torch.testing.assert_close(feature, torch.tensor([[3.0, 5.5, *deviation], [3.0, 4.0, least, least]]))
+    feature.sum().backward()
+    assert embedding.grad is not None
+    assert embedding.grad.isfinite().all()
+    assert macro_features(torch.cat(parts, dim=1), torch.Size((1, 2)), spread=False).shape == (2, 2)
+
+
+@pytest.mark.parametrize("views", [1, 2])
+def test_with_spread_the_discriminator_sees_means_and_deviations_of_each_view(views: int) -> None:
+    torch.manual_seed(0)
+    config = GroupingConfig(macro_input="spread", cut=0.0, hidden=8)
+    candidates = make_candidates([(kind, 0.5, 0.0, 0, 0) for kind in (NOSE, HIP, KNEE)])
+    embedding = torch.randn(1, 3, views, 8)
+    edge, macro = EdgeDiscriminator(config).eval(), MacroDiscriminator(config).eval()
+    found = cluster(embedding, keypoint_graph(candidates, FULL), candidates, edge, macro, FULL, config)
+    assert found.member.tolist() == [[0, 0, 0]]
+    whole = torch.cat((embedding[0].mean(dim=0), embedding[0].std(dim=0, correction=0)), dim=-1)
+    torch.testing.assert_close(found.final.logit[0], macro(whole).mean(), rtol=1e-4, atol=1e-5)
 
 
 def test_no_edge_is_one_round_without_verdicts() -> None:

@@ -115,4 +115,4 @@ def test_taught_merges_give_the_labelled_people(rows: list[Row], data: st.DataOb
     ]  # marked ones stay alone
     expected = {frozenset(i for i, part in enumerate(parts) if part == one) for one in set(parts)}
     assert people_of(_clusters(hierarchy)) == expected
-    assert hierarchy.final.target[hierarchy.several].all()
+    assert hierarchy.final.target[hierarchy.of_at_least(2)].all()

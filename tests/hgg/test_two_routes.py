@@ -69,7 +69,7 @@ def _assert_same(ours: Hierarchy, listed: Listed) -> None:
         assert mine.edges.target[known].equal(other.target[known])
         _assert_verdicts(_verdicts(mine.macros, mine.after.number.flatten(), mine.formed), other.formed)
         assert not (mine.macros.supervised & ~mine.formed).any()
-    _assert_verdicts(_verdicts(ours.final, ours.node, ours.several), listed.final)
+    _assert_verdicts(_verdicts(ours.final, ours.node, ours.of_at_least(2)), listed.final)
 
 
 def _assert_verdicts(mine: list[Any], other: list[Any]) -> None:
