@@ -51,11 +51,15 @@ CHANGES: dict[str, dict[str, Any]] = {
     "bypass": {"grouping.graph": "bypass"},
     "extended": {"grouping.graph": "extended"},
     "full": {},
+    "balance": {"loss.macro_balance": True},
+    "spread": {"grouping.macro_input": "spread"},
+    "veto": {"grouping.veto": 0.5},
     "graclus": {"grouping.matching": "graclus"},
     "ours": {"grouping.score_feature": True},
+    "large": {"grouping.macro_score_from": 5},
     "plain": {"grouping.macro_score": False},
 }
-MODEL_OF = {"2": "1", "10": "9", "full": "9", "graclus": "9", "plain": "9"}
+MODEL_OF = {"2": "1", "10": "9", "full": "9", "graclus": "9", "veto": "9", "large": "9", "plain": "9"}
 
 
 @pytest.fixture
