@@ -7,6 +7,8 @@ Records are those of the run root. Choose on training images: validation images 
 
 import argparse
 from collections.abc import Sequence
+from contextlib import redirect_stdout
+from io import StringIO
 from itertools import islice
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -69,12 +71,14 @@ def rows_of(everybody: Sequence[Everybody], above: float, predictor: Predictor) 
 def best_score(truth: COCO, rows: Sequence[Detection], ids: Sequence[int]) -> tuple[float, float, int]:
     """The least score at which F, of people found at an OKS of 0.5, is highest; F, and how many stay."""
     plain = [row | {"keypoints": [*map(float, row["keypoints"])]} for row in rows]
-    found: Any = truth.loadRes(plain)  # pyrefly: ignore[bad-argument-type]  # takes rows too
-    evaluation = COCOeval(truth, found, "keypoints")
+    with redirect_stdout(StringIO()):
+        found: Any = truth.loadRes(plain)  # pyrefly: ignore[bad-argument-type]  # takes rows too
+        evaluation = COCOeval(truth, found, "keypoints")
     evaluation.params.imgIds, evaluation.params.iouThrs = [*ids], np.array([ENOUGH])
     evaluation.params.areaRng, evaluation.params.areaRngLbl = [[0, 1e10]], ["all"]
     evaluation.params.maxDets = [MOST]
-    evaluation.evaluate()
+    with redirect_stdout(StringIO()):
+        evaluation.evaluate()
     images = [image for image in evaluation.evalImgs if image is not None]
     people = sum(int((np.array(image["gtIgnore"]) == 0).sum()) for image in images)
     scores = np.concatenate([image["dtScores"] for image in images])

@@ -164,6 +164,28 @@ def test_groupings_are_toggled_and_keep_their_place(driver: Any, page: Path) -> 
     assert driver.get_log("browser") == []
 
 
+def test_who_is_left_out_is_said_and_not_drawn(driver: Any, tmp_path: Path) -> None:
+    predictor = Predictor(tiny_model(grouping={"cut": 0.3}), suppression=0.2)
+    explain(predictor, _picture(), "suppressed", tmp_path)
+    page = tmp_path / "suppressed.html"
+    data = _data(page)
+    people = data["people"]["HGG"]
+    out = [person for person in people if person["by"] >= 0]
+    assert 0 < len(out) < len(people)
+    assert all(people[person["by"]]["by"] == -1 for person in out)
+    _open(driver, page)
+    _press(driver, "ARROW_RIGHT", len(data["steps"]) + 1)
+    assert _text(driver, "round") == f"{len(people) - len(out)} people by HGG, {len(out)} left out"
+    assert "an OKS above 0.2" in _text(driver, "detail")
+    drawn = driver.find_elements("css selector", ".limb")
+    assert {people[int(limb.get_attribute("data-person"))]["by"] for limb in drawn} <= {-1}
+    node = next(joint[3] for joint in out[0]["keypoints"] if joint[3] >= 0)
+    dot = driver.find_element("css selector", f'.node[data-index="{node}"]')
+    driver.execute_script("arguments[0].dispatchEvent(new MouseEvent('mouseenter'))", dot)
+    assert f"the same as a person of score {people[out[0]['by']]['score']:.3f}" in _text(driver, "detail")
+    assert driver.get_log("browser") == []
+
+
 @pytest.mark.parametrize("size", [(1280, 800), (600, 900)])
 def test_the_picture_is_in_sight_and_nothing_is_wider_than_the_window(
     driver: Any, page: Path, size: tuple[int, int]

@@ -151,6 +151,16 @@ def test_what_came_later_is_left_out_at_its_value_of_before() -> None:
     assert described(_Outer(), Decides.EVALUATION) == {}
 
 
+def test_a_later_setting_that_decides_nothing_else_is_left_out_of_its_group() -> None:
+    """So a sweep, whose trials are scored as they train, goes on with people suppressed otherwise."""
+    but = Decides.EVALUATION | Decides.PICTURES
+    plain, other = (RunConfig.model_validate({"grouping": {"suppression": value}}) for value in (0.9, 0.5))
+    assert described_groups(plain, but=but) == described_groups(other, but=but)
+    assert described_groups(plain) != described_groups(other)
+    assert described(plain.grouping, Decides.EVALUATION) != described(other.grouping, Decides.EVALUATION)
+    assert described(plain.grouping, Decides.JOINT) == described(other.grouping, Decides.JOINT)
+
+
 def test_groups_that_decide_nothing_else_are_left_out() -> None:
     groups = {name for name, field in RunConfig.model_fields.items() if group_of(field) is not None}
     # A sweep at its defaults is left out as what came later.
