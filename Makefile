@@ -23,9 +23,12 @@ MINUTES ?= 240
 JOB ?= train_joint
 CONFIG ?= conf/demo.yaml
 ARGS ?=
+# Of make predict.
+SOURCE ?=
+OUT ?= people
 CLUSTER := $(PYTHON) -m pipeline.commands.cluster
 
-.PHONY: help setup demo test test-slow lint format graclus bench bench-compare cluster cluster-stop submit follow cancel
+.PHONY: help setup demo predict test test-slow lint format graclus bench bench-compare cluster cluster-stop submit follow cancel
 
 help: ## Show this list.
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -47,6 +50,10 @@ $(STAMP): pyproject.toml constraints.txt
 
 demo: $(STAMP) ## The whole path on drawn people, in minutes: data, both training stages, AP, pictures.
 	@$(PYTHON) jobs/demo.py --config conf/demo.yaml
+
+predict: $(STAMP) ## People in photographs, by the model that comes along: SOURCE=photo.jpg (or a folder) OUT=people.
+	@[ -n "$(SOURCE)" ] || { echo "error: SOURCE=photo.jpg is missing: name a photograph, or a folder of them" >&2; exit 2; }
+	@$(PYTHON) jobs/predict.py --checkpoint docs/models/small_hgg.pt --source "$(SOURCE)" --out "$(OUT)" $(ARGS)
 
 test: lint ## Lint, then the tests but those that take more than ten seconds each.
 	@$(PYTHON) -m pytest -m "not slow"
