@@ -32,9 +32,7 @@ from hgg.hierarchy import FIRST, Hierarchy, MacroNodes, Round, Verdicts
 from hgg.labels import IGNORED, edge_label, macro_label, marks_of, single_person
 from hgg.matching import ALONE, match
 
-LEAST_VARIANCE = (
-    1e-6  # of members' embeddings, whose mean square is 1; where they are equal a root has no slope
-)
+LEAST_VARIANCE = 1e-6  # of embeddings, whose mean square is 1; where all are equal a root has no slope
 LARGEST = 1e30  # of a logit; what is not a number ends training, but only after its forward pass
 
 

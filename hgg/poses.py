@@ -15,7 +15,7 @@ from hgg.candidates import Candidates, subcell_offset
 from hgg.clusters import Clusters
 from hgg.graph import one_hot
 
-LEAST = 1e-6  # value of a filled joint that is not believed
+LEAST = float(np.float32(1e-6))  # value of a filled joint that is not believed
 CELLS_AT_ONCE, CELLS_AT_ONCE_GPU = 2**20, 2**27  # of the maps that missing joints are looked for in
 
 

@@ -9,7 +9,7 @@ Letters: P people, the highest score first, J joint types.
 
 import numpy as np
 
-from hgg.poses import Poses
+from hgg.poses import LEAST, Poses
 from hgg.skeleton import Skeleton
 
 OFF = 1.0
@@ -21,8 +21,9 @@ def suppressors(poses: Poses, above: float, skeleton: Skeleton) -> np.ndarray:
     """By whom each person is left out, (P,) int64; -1 where it stays.
 
     From the best on: who stays suppresses those of a lower score whose OKS with it is above a value. OKS is
-    over the joints that both have, filled ones among them, with the mean of the areas of both boxes; 0 where
-    they share none.
+    over the joints of the lower one, 0 for those that the better one lacks, with the mean of the areas of
+    both boxes. Joints that were filled in and are not believed (`Poses.keypoints`) count for neither: they lie
+    where somebody else's are.
 
     Args:
         poses: people of one image, in pixels or in cells.
@@ -33,7 +34,7 @@ def suppressors(poses: Poses, above: float, skeleton: Skeleton) -> np.ndarray:
     by_P = np.full(people, -1)
     if above >= OFF:
         return by_P
-    there_PJ = poses.keypoints[..., 2] > 0
+    there_PJ = poses.keypoints[..., 2] > LEAST
     xy_PJ2 = poses.keypoints[..., :2].astype(np.float64)
     area_P = _areas(xy_PJ2, there_PJ)
     spread_J = 2 * (2 * np.asarray(skeleton.sigmas)) ** 2
@@ -45,7 +46,7 @@ def suppressors(poses: Poses, above: float, skeleton: Skeleton) -> np.ndarray:
         distance_PJ = ((xy_PJ2[rest_P] - xy_PJ2[person]) ** 2).sum(axis=2)
         area_P1 = ((area_P[rest_P] + area_P[person]) / 2)[:, None]
         oks_P = (np.exp(-distance_PJ / (spread_J * area_P1)) * both_PJ).sum(axis=1)
-        by_P[rest_P[oks_P > above * np.maximum(both_PJ.sum(axis=1), 1)]] = person
+        by_P[rest_P[oks_P > above * np.maximum(there_PJ[rest_P].sum(axis=1), 1)]] = person
     return by_P
 
 

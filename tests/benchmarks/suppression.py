@@ -33,6 +33,7 @@ from pipeline.metrics.detections import Detection, coco_rows
 from pipeline.settings.load import load_config
 
 VALUES = (OFF, 0.95, 0.9, 0.85, 0.8, 0.7, 0.6, 0.5)
+LEAST = (0.02, 0.05, 0.1, 0.15, 0.2, 0.3)
 ENOUGH = 0.5  # OKS at which somebody is found, for F
 MOST = 20  # people an image that COCO counts
 
@@ -68,8 +69,8 @@ def rows_of(everybody: Sequence[Everybody], above: float, predictor: Predictor) 
     return rows
 
 
-def best_score(truth: COCO, rows: Sequence[Detection], ids: Sequence[int]) -> tuple[float, float, int]:
-    """The least score at which F, of people found at an OKS of 0.5, is highest; F, and how many stay."""
+def by_least_score(truth: COCO, rows: Sequence[Detection], ids: Sequence[int]) -> str:
+    """The least score at which F, of people found at an OKS of 0.5, is highest, and F from `LEAST` on."""
     plain = [row | {"keypoints": [*map(float, row["keypoints"])]} for row in rows]
     with redirect_stdout(StringIO()):
         found: Any = truth.loadRes(plain)  # pyrefly: ignore[bad-argument-type]  # takes rows too
@@ -88,7 +89,12 @@ def best_score(truth: COCO, rows: Sequence[Detection], ids: Sequence[int]) -> tu
     scores, right, counts = scores[order], (right & counts)[order], counts[order]
     f = 2 * right.cumsum() / (counts.cumsum() + people)
     best = int(f.argmax())
-    return float(scores[best]), float(f[best]), int(counts.cumsum()[best])
+    others = (int((scores >= least).sum()) - 1 for least in LEAST)
+    shown = (
+        f"{least:g}: {f[last]:.3f} ({counts.cumsum()[last]})"
+        for least, last in zip(LEAST, others, strict=True)
+    )
+    return f"best F {f[best]:.3f} from a score of {scores[best]:.3f}; from {', '.join(shown)}"
 
 
 @torch.no_grad()
@@ -118,8 +124,8 @@ def main() -> None:
         print(f"OKS {above:g}: {', '.join(cells)}", flush=True)
     for name in GROUPINGS:
         for above in (OFF, 0.9, 0.7):
-            least, f, stay = best_score(truth, rows_of(found[name], above, predictor), ids)
-            print(f"{TITLES[name]} at {above:g}: best F {f:.3f} from a score of {least:.3f}: {stay} people")
+            told = by_least_score(truth, rows_of(found[name], above, predictor), ids)
+            print(f"{TITLES[name]} at {above:g}: {told}", flush=True)
 
 
 if __name__ == "__main__":
