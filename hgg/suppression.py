@@ -22,8 +22,8 @@ def suppressors(poses: Poses, above: float, skeleton: Skeleton) -> np.ndarray:
 
     From the best on: who stays suppresses those of a lower score whose OKS with it is above a value. OKS is
     over the joints of the lower one, 0 for those that the better one lacks, with the mean of the areas of
-    both boxes. Joints that were filled in and are not believed (`Poses.keypoints`) count for neither: they lie
-    where somebody else's are.
+    both boxes. Joints that were filled in and are not believed (`Poses.keypoints`) count for neither: they
+    lie where somebody else's are.
 
     Args:
         poses: people of one image, in pixels or in cells.

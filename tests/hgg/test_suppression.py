@@ -57,7 +57,7 @@ def test_it_is_greedy_by_score_over_all_pairs(above: float, skeleton: Skeleton) 
                     expected[other] = person
         assert suppressors(poses, above, skeleton).tolist() == expected, seed
         left_out += sum(each >= 0 for each in expected)
-    assert left_out > 10
+    assert left_out > 5
 
 
 def test_the_better_one_of_two_alike_stays_and_1_keeps_both() -> None:
