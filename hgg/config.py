@@ -180,8 +180,8 @@ class GroupingConfig(Settings):
     fill_missing: bool = setting(True, GROUPING)
     """Whether a person's missing joints are filled from heatmap and tag, as AE does."""
     suppression: float = setting(0.9, Decides.EVALUATION, since="2026-11-29", before=1.0, gt=0.0, le=1.0)
-    """OKS with a better person above which somebody is left out as there already, whatever grouped
-    them; 1 keeps everybody. Validation while training does."""
+    """OKS with a better person above which somebody is left out as there already, whatever grouped them; 1
+    keeps everybody, as validation while training does."""
     tag_threshold: float = setting(1.0, GROUPING, gt=0.0, allow_inf_nan=False)
     """AE baseline: a candidate further than this from a person's mean tag starts a new person."""
 

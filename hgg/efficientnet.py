@@ -72,9 +72,8 @@ class Layer(nn.Module):
         self.register_buffer("mean", torch.zeros(outputs))
         self.register_buffer("variance", torch.ones(outputs))
         nn.init.kaiming_normal_(self.weight, mode="fan_out")
-        extra = (
-            kernel - stride
-        )  # TensorFlow's "same" for sides that the stride divides: the smaller half first
+        # TensorFlow's "same" where the stride divides the sides: the smaller half comes first.
+        extra = kernel - stride
         self.padding = (extra // 2, extra - extra // 2) * 2
 
     def forward(self, x_BCHW: Tensor) -> Tensor:

@@ -149,6 +149,15 @@ def test_bfloat16_says_nearly_the_same() -> None:
     assert float((plain - rounded).abs().max()) < 0.05 * float(plain.abs().max())
 
 
+def test_it_is_one_graph_for_the_compiler() -> None:
+    network = _model().network.eval()
+    images = make_images(2)
+    compiled = torch.compile(network, backend="eager", fullgraph=True)
+    for bf16 in (False, True):
+        with torch.no_grad(), torch.autocast("cpu", torch.bfloat16, enabled=bf16):
+            assert torch.equal(compiled(images).heatmaps, network(images).heatmaps)
+
+
 def test_a_saved_model_comes_back(tmp_path: Path) -> None:
     model = _model().eval()
     save_model(tmp_path / "model.pt", model)
