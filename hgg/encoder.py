@@ -18,6 +18,11 @@ from hgg.maps import Maps, convolution, split_outputs
 from hgg.skeleton import NUM_JOINTS
 
 
+def _lateral(inputs: int, outputs: int, norm: str) -> nn.Module:
+    """A map of an encoder in the decoder's channels; normalised where the encoder leaves that to others."""
+    return nn.Conv2d(inputs, outputs, 1) if norm == "none" else convolution(inputs, outputs, norm, 1)[:-1]
+
+
 class EncoderNetwork(nn.Module):
     """An encoder, a decoder to a quarter of the input, and the hourglass' heads.
 
@@ -46,7 +51,8 @@ class EncoderNetwork(nn.Module):
         self.register_buffer("mean_3", torch.tensor(mean))
         self.register_buffer("deviation_3", torch.tensor(deviation))
         # From the coarsest map to the finest, as they are gone through.
-        self.laterals = nn.ModuleList(nn.Conv2d(d, channels, 1) for d in reversed(self.stages.channels))
+        norm = config.norm if getattr(self.encoder, "linear_maps", False) else "none"
+        self.laterals = nn.ModuleList(_lateral(d, channels, norm) for d in reversed(self.stages.channels))
         steps = (self.stages.strides[-1] // NUM_STRIDE).bit_length() - 1
         self.ways_down = nn.ModuleList(convolution(channels, channels, config.norm) for _ in range(steps))
         self.up = nn.Upsample(scale_factor=2)

@@ -14,7 +14,16 @@ from hgg.archive import TensorSpec
 from hgg.config import HOURGLASS, TIMM, ModelConfig, NetworkConfig
 from hgg.efficientnet import NAME as LITE0
 from hgg.model import HGG, proposal_network
-from hgg.reading import check_state, check_weights, digest, listed_in, read_safely, saved_settings, shown
+from hgg.reading import (
+    check_state,
+    check_weights,
+    digest,
+    finite,
+    listed_in,
+    read_safely,
+    saved_settings,
+    shown,
+)
 
 GROUPING = "grouping."  # how the names of these weights begin
 FORMAT = 1  # of the file; to be raised when older readers cannot read what is written
@@ -30,10 +39,8 @@ def save_model(path: Path, model: HGG, *, half: bool = False) -> None:
     Args:
         path: is overwritten.
         model: is left as it is.
-        half: store weights in half precision (float16), in half the space; they are read as float32 again.
-
-    Raises:
-        ValueError: a weight that half precision cannot hold.
+        half: store weights in half precision (float16) where that can hold them, in half the space; they are
+            read as float32 again.
     """
     state = model.state_dict()
     if model.config.grouping.decoder == "associative":
@@ -182,12 +189,9 @@ def _check_model(path: Path, content: dict[str, Any]) -> None:
 
 
 def _halved(state: dict[str, Tensor]) -> dict[str, Tensor]:
-    """Weights in float16; whole numbers stay."""
+    """Weights in float16; whole numbers stay, and so do tensors with a value above 65504, as of variances."""
     halved = {name: value.half() if value.is_floating_point() else value for name, value in state.items()}
-    for name, value in halved.items():
-        if not torch.isfinite(value).all():
-            raise ValueError(f"{name}: holds values above 65504, which half precision cannot: store it whole")
-    return halved
+    return {name: value if finite(value) else state[name] for name, value in halved.items()}
 
 
 def _joints(config: ModelConfig) -> str:

@@ -149,6 +149,18 @@ def test_bfloat16_says_nearly_the_same() -> None:
     assert float((plain - rounded).abs().max()) < 0.05 * float(plain.abs().max())
 
 
+def test_its_maps_are_normalised_before_they_are_added_up() -> None:
+    """They differ by a factor of three; those of other encoders are taken as they come."""
+    network = EncoderNetwork(_config("published"))
+    seen: list[Tensor] = []
+    for lateral in network.laterals:
+        lateral.register_forward_hook(lambda _module, _inputs, output: seen.append(output.detach()))
+    network(make_images(4))
+    assert [float(each.std()) for each in seen] == pytest.approx([1.0] * 4, abs=0.05)
+    plain = EncoderNetwork(NetworkConfig.model_validate(SMALL | {"norm": "none"}))
+    assert all(isinstance(lateral, torch.nn.Conv2d) for lateral in plain.laterals)
+
+
 def test_it_is_one_graph_for_the_compiler() -> None:
     network = _model().network.eval()
     images = make_images(2)
