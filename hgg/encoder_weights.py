@@ -104,13 +104,8 @@ def _of_lite0(config: NetworkConfig, network: EncoderNetwork) -> FirstWeights:
     """Those of the package that has them, or of a file with its names or our own."""
     if config.weights == PUBLISHED:
         return FirstWeights(own_names(_packaged(config)), [])
-    path = local_path(config.weights)
-    if path is None or not path.is_file():
-        raise ValueError(f"{_key(config)}: no such file; of {config.backbone} it is a file, or {PUBLISHED}")
-    own, there = network.encoder.state_dict(), _read(path)
-    named = own_names(there) or there
-    fitting = {name: value for name, value in named.items() if name in own and value.shape == own[name].shape}
-    return FirstWeights(own | fitting, sorted(own.keys() - fitting.keys()))
+    there = _of_file(config)
+    return _fitting(network, own_names(there) or there)
 
 
 def _packaged(config: NetworkConfig) -> dict[str, Tensor]:
@@ -136,14 +131,25 @@ def _of_timm(config: NetworkConfig, network: EncoderNetwork) -> FirstWeights:
         with _fetching(config), _quiet():
             encoder = build_encoder(config.backbone, fields, network.stages, pretrained=True)
         return FirstWeights(encoder.state_dict(), [])
-    path = local_path(config.weights)
-    if path is None or not path.is_file():
-        raise ValueError(f"{_key(config)}: no such file; of {config.backbone} it is a file, or {PUBLISHED}")
-    own, there = network.encoder.state_dict(), _read(path)
+    own, there = network.encoder.state_dict(), _of_file(config)
     # Where only features are asked for, timm joins names otherwise (stages_0 for stages.0), or goes deeper.
     known = {_alike(name.removeprefix("_backbone.").removeprefix("model.")): name for name in own}
     named = {known[_alike(name)]: value for name, value in there.items() if _alike(name) in known}
-    fitting = {name: value for name, value in named.items() if value.shape == own[name].shape}
+    return _fitting(network, named)
+
+
+def _of_file(config: NetworkConfig) -> dict[str, Tensor]:
+    """The weights of the file that `config.weights` must be where it is not `PUBLISHED`."""
+    path = local_path(config.weights)
+    if path is None or not path.is_file():
+        raise ValueError(f"{_key(config)}: no such file; of {config.backbone} it is a file, or {PUBLISHED}")
+    return _read(path)
+
+
+def _fitting(network: EncoderNetwork, named: dict[str, Tensor]) -> FirstWeights:
+    """Those weights that the encoder has in this shape, and its drawn ones for the others."""
+    own = network.encoder.state_dict()
+    fitting = {name: value for name, value in named.items() if name in own and value.shape == own[name].shape}
     return FirstWeights(own | fitting, sorted(own.keys() - fitting.keys()))
 
 

@@ -116,11 +116,16 @@ def _judge_edges(
 ) -> tuple[tuple[Tensor, Tensor], Verdicts]:
     """Rows of both ends of every edge, and the edge discriminator's logit, the mean of its views'."""
     image_E, first_E, second_E = list_pairs(nodes.joined, nodes.edges)
-    rows_E = [end_E.add(image_E, alpha=nodes.joined.shape[1]) for end_E in (first_E, second_E)]
+    rows_E = _rows(nodes, image_E, (first_E, second_E))
     logit_E = _proximity(aggregate(nodes.sums.flatten(0, 1), views_TH), rows_E, discriminator)
     person_X = single_person(nodes.marks).flatten()
     target_E, supervised_E = edge_label(*(person_X.index_select(0, row_E) for row_E in rows_E))
     return (first_E, second_E), Verdicts(image_E, logit_E, target_E, supervised_E)
+
+
+def _rows(nodes: MacroNodes, image_E: Tensor, ends: tuple[Tensor, Tensor]) -> list[Tensor]:
+    """Rows of both ends of every edge over the whole batch, from those within their images."""
+    return [end_E.add(image_E, alpha=nodes.joined.shape[1]) for end_E in ends]
 
 
 def _proximity(
@@ -170,7 +175,7 @@ def _rejected(
 ) -> Tensor:
     """Whether the macro-node discriminator would reject what an edge would make, (E,) bool."""
     sums_XS = nodes.sums.flatten(0, 1)
-    rows_E = [end_E.add(edges.image, alpha=nodes.joined.shape[1]) for end_E in ends]
+    rows_E = _rows(nodes, edges.image, ends)
     parts = zip(*(row_E.split(pairs_at_once(sums_XS.device)) for row_E in rows_E), strict=True)
     logits = [
         _macro_logit(

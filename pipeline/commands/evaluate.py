@@ -85,12 +85,12 @@ def run_evaluation(
     ):
         found = evaluate_by_parts(plan, predictor)
         parts, fates = diagnose(found), sum_fates(found)
-        _write(folder, config, found, parts, fates, predictor.suppression)
+        _write(folder, config, found, parts, fates)
         gallery_of(plan, predictor, found).draw(folder / "pictures")
         runtime = _runtime(predictor, plan.records, config, folder)
         results = {
             **_figures(found, parts, fates),
-            "suppression": predictor.suppression,
+            "suppression": config.grouping.suppression,
             "runtime": runtime,
             **about,
             **(extra or {}),
@@ -144,19 +144,14 @@ def _figures(found: Evaluation, parts: list[Part], fates: SummedFates) -> dict[s
     }
 
 
-def _write(
-    folder: Path,
-    config: RunConfig,
-    found: Evaluation,
-    parts: list[Part],
-    fates: SummedFates,
-    suppression: float,
-) -> None:
+def _write(folder: Path, config: RunConfig, found: Evaluation, parts: list[Part], fates: SummedFates) -> None:
     """Settings, result files and diagnosis.md."""
     write_text(folder / "config.yaml", print_config(config))
     for grouping, rows in found.detections.items():
         write_detections(folder / f"detections_{grouping}.json", rows)
-    tables = f"{diagnosis_table(parts)}\n{said(suppression)}\n\n{FATES}\n\n{fate_table(fates)}"
+    tables = (
+        f"{diagnosis_table(parts)}\n{said(config.grouping.suppression)}\n\n{FATES}\n\n{fate_table(fates)}"
+    )
     write_text(folder / "diagnosis.md", tables)
 
 
