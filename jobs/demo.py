@@ -47,7 +47,7 @@ def _run(stage: str, settings: list[str]) -> None:
     """One job in a process of its own; its last line goes to stderr, so that stdout ends with the demo's."""
     log.info("demo: %s", stage)
     begun = time.monotonic()
-    command = [sys.executable, str(ROOT / "jobs" / f"{stage}.py"), *settings]
+    command = [sys.executable, str(Path(__file__).with_name(f"{stage}.py")), *settings]
     with subprocess.Popen(command, stdout=sys.stderr) as process:
         try:
             code = process.wait()

@@ -12,6 +12,8 @@ sys.path[:] = [str(ROOT), *(place for place in sys.path if Path(place).resolve()
 from pipeline.commands.job import run_job
 from pipeline.settings.config import RunConfig
 
+SOURCES = "image or folder of images; by default a few of the validation split"
+
 
 def main(config: RunConfig, arguments: argparse.Namespace) -> dict[str, Any]:
     """Write people.json and pictures/ into the output folder; returns their place and counts."""
@@ -20,7 +22,7 @@ def main(config: RunConfig, arguments: argparse.Namespace) -> dict[str, Any]:
 
     return run_prediction(
         config,
-        source=arguments.source,
+        sources=[*arguments.source, *arguments.sources],
         out=arguments.out,
         checkpoint=arguments.checkpoint,
         # Whoever names a file alone wants that model as it is; a configuration must be the model's own.
@@ -33,14 +35,14 @@ def main(config: RunConfig, arguments: argparse.Namespace) -> dict[str, Any]:
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """What predict takes beside the settings."""
     parser.add_argument(
-        "--source", type=Path, help="image or folder of images; by default a few of the validation split"
+        "--source", action="append", default=[], type=Path, help="the same as SOURCE; may be repeated"
     )
     parser.add_argument("--out", type=Path, help="folder to write to; by default {run_root}/{trial}/predict")
     parser.add_argument(
         *("--checkpoint", "--model"),
         type=Path,
         help="model file, or a registered one as models:/hgg@champion; by default evaluate.checkpoint or the "
-        "best joint one",
+        "best joint one; where no configuration is given either, the small one that comes along",
     )
     parser.add_argument(
         "--explain",
@@ -57,4 +59,4 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 if __name__ == "__main__":
-    run_job(main, name="predict", description=__doc__ or "", add_arguments=add_arguments)
+    run_job(main, name="predict", description=__doc__ or "", add_arguments=add_arguments, sources=SOURCES)

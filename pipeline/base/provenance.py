@@ -29,7 +29,14 @@ def write_results(folder: Path, results: dict[str, Any]) -> None:
 def provenance() -> dict[str, str]:
     """Where a result comes from: command line, commit and versions, without importing what it names."""
     versions = {"python": platform.python_version()} | {name: _version(name) for name in VERSIONS_OF}
-    return {"command": "python " + masked_command(sys.argv), "commit": _commit()} | versions
+    return {"command": command_line(), "commit": _commit()} | versions
+
+
+def command_line() -> str:
+    """How this process was called, as one would type it: `hgg NAME ...` or `python FILE ...`, masked."""
+    first, *arguments = sys.argv
+    called = first.split() if first.startswith("hgg ") else ["python", first]
+    return masked_command([*called, *arguments])
 
 
 def _version(package: str) -> str:

@@ -11,8 +11,8 @@ from contextlib import contextmanager, nullcontext
 from pathlib import Path
 
 from pipeline.base.errors import UserError, first_line
-from pipeline.base.provenance import REPOSITORY
-from pipeline.base.secrets import masked, masked_command
+from pipeline.base.provenance import REPOSITORY, command_line
+from pipeline.base.secrets import masked
 from pipeline.cluster.reach import ADVICE, check_reachable, is_on_loopback_alone, on_loopback
 
 TOKEN_FILE = Path(".ray") / "auth_token"  # where Ray keeps a user's token, under the home folder
@@ -81,7 +81,7 @@ def _hide_passwords() -> None:
 
     if any(masked(argument) != argument for argument in sys.argv):
         ray._raylet.setproctitle(  # pyrefly: ignore[missing-attribute]  # compiled
-            f"python {masked_command(sys.argv)}"
+            command_line()
         )
 
 

@@ -25,8 +25,13 @@ from pipeline.settings.config import RunConfig
 DONE, FAILED, BAD_INPUT, STOPPED, TERMINATED = 0, 1, 2, 130, 128 + signal.SIGTERM
 FULL_DISK = re.compile(rf"\[Errno {errno.ENOSPC}\][^:\n]*(: '(?P<path>[^'\n]*)')?")
 
+SETTING = re.compile(r"[a-z_]+(\.\w+)*=")
+
 READS_ANNOTATIONS = ("preprocess", "doctor", "inspect")
 """Jobs that look at annotation files themselves, and not at what preprocessing made of them."""
+
+PIPELINE_PACKAGES = ("ray", "mlflow", "pyarrow", "pycocotools", "optuna", "matplotlib", "psutil")
+"""What the extra `pipeline` brings, by the names of their modules."""
 
 Main = Callable[[RunConfig, argparse.Namespace], dict[str, Any]]
 
@@ -44,14 +49,16 @@ def run_job(
     name: str,
     description: str,
     add_arguments: Callable[[argparse.ArgumentParser], None] | None = None,
+    sources: str = "",
 ) -> NoReturn:
     """Run a job as a process: read the configuration, call `main`, print its results, exit.
 
     `main` gets the configuration and the parsed arguments and returns what becomes the last line on stdout,
     as one line of JSON. `UserError` ends with exit code 2 and its text on stderr; any other exception
-    with 1 and the traceback.
+    with 1 and the traceback. `sources` says what files and folders a job takes beside settings, by default
+    none; they become `arguments.sources`.
     """
-    parser = _parser(name, description)
+    parser = _parser(name, description, sources)
     if add_arguments is not None:
         add_arguments(parser)
     _exit_with(_run, main, name in READS_ANNOTATIONS, parser.parse_intermixed_args())
@@ -93,6 +100,10 @@ def _exit_with(run: Callable[..., int], *arguments: Any) -> NoReturn:
             )
             print(masked(f"error: {text}"), file=sys.stderr)
             sys.exit(BAD_INPUT)
+        missing = _missing_package(error)
+        if missing is not None:
+            print(f"error: {missing}", file=sys.stderr)
+            sys.exit(BAD_INPUT)
         outside = _outside(error)
         if outside is not None:
             print(masked(f"error: {outside}"), file=sys.stderr)
@@ -121,6 +132,16 @@ def _heed_sigterm() -> threading.Event:
     return terminated
 
 
+def _missing_package(error: Exception) -> str | None:
+    """What to say where a package of the pipeline is not installed, which prediction alone does without."""
+    if not isinstance(error, ModuleNotFoundError):
+        return None
+    package = (error.name or "").partition(".")[0]
+    if package not in PIPELINE_PACKAGES:
+        return None
+    return f"{package} is not installed, which this needs: pip install 'hgg[pipeline]'"
+
+
 def _outside(error: BaseException | None) -> str | None:
     """What to say where an error, or one that it came from, is a full disk's or a store's; else None."""
     while error is not None:
@@ -147,6 +168,8 @@ def _run(main: Main, anew: bool, arguments: argparse.Namespace) -> int:
     from pipeline.data.skeletons import settled
     from pipeline.settings.load import load_config, print_config
 
+    if arguments.takes_sources:
+        arguments.sources, arguments.overrides = told_apart(arguments.overrides)
     config = load_config(arguments.config, arguments.overrides)
     if arguments.print_config:
         print(print_config(config), end="")
@@ -160,15 +183,26 @@ def _print_results(main: Callable[..., dict[str, Any]], *arguments: Any) -> int:
     return DONE
 
 
-def _parser(name: str, description: str) -> argparse.ArgumentParser:
+def told_apart(words: list[str]) -> tuple[list[Path], list[str]]:
+    """Files and folders, and settings: what reads as key.sub=value is one, unless a file is called so."""
+    settings = [word for word in words if SETTING.match(word) and not Path(word).exists()]
+    return [Path(word) for word in words if word not in settings], settings
+
+
+def _parser(name: str, description: str, sources: str) -> argparse.ArgumentParser:
     groups = ", ".join(RunConfig.model_fields)
     parser = _Parser(
-        prog=f"python jobs/{name}.py",
+        prog=_called(name),
         description=description,
         epilog=f"Settings: {groups}. --print-config lists each with its meaning and value.",
     )
+    setting = "a setting, over those of the files"
+    parser.set_defaults(takes_sources=bool(sources))
     parser.add_argument(
-        "overrides", nargs="*", metavar="key.sub=value", help="a setting, over those of the files"
+        "overrides",
+        nargs="*",
+        metavar="SOURCE | key.sub=value" if sources else "key.sub=value",
+        help=f"{sources}; or {setting}" if sources else setting,
     )
     parser.add_argument(
         "--config",
@@ -180,6 +214,11 @@ def _parser(name: str, description: str) -> argparse.ArgumentParser:
     )
     parser.add_argument("--print-config", action="store_true", help="print all settings as YAML, and stop")
     return parser
+
+
+def _called(name: str) -> str:
+    """How the job was called: by its file, or as a sub-command of `hgg` (`pipeline.commands.main`)."""
+    return sys.argv[0] if sys.argv[0].startswith("hgg ") else f"python jobs/{name}.py"
 
 
 def _set_up_logging() -> None:

@@ -9,8 +9,12 @@ from hgg.config import ModelConfig
 from hgg.model import HGG
 from hgg.weights import load_model
 from pipeline.base.errors import UserError
+from pipeline.base.provenance import REPOSITORY
 from pipeline.settings.config import RunConfig
 from pipeline.tracking.registry import local_model
+
+SHIPPED = ("docs/models", "hgg_models")
+"""Where models come along below the folder that `pipeline` is in: of a clone, and of an installed package."""
 
 log = logging.getLogger(__name__)
 
@@ -21,13 +25,24 @@ def model_file(config: RunConfig) -> Path:
     Raises:
         UserError: it is not there.
     """
-    path = local_model(config, config.evaluate.checkpoint or config.outputs / "joint" / "best.pt")
+    path = local_model(config, config.evaluate.checkpoint or default_model(config))
     if not path.is_file():
         raise UserError(
             f"{path}: no model there: run jobs/train_joint.py with this configuration first, or name a file "
             "with evaluate.checkpoint=FILE"
         )
     return path
+
+
+def default_model(config: RunConfig) -> Path:
+    """The best model of the trial's (or the run root's) joint training, whether it is there or not."""
+    return config.outputs / "joint" / "best.pt"
+
+
+def shipped_model() -> Path | None:
+    """The small model that comes along, of a clone or of an installed package; None where it was left out."""
+    files = (REPOSITORY / folder / "small_hgg.pt" for folder in SHIPPED)
+    return next((file for file in files if file.is_file()), None)
 
 
 def trained_model(path: Path, settings: ModelConfig | None, use_gpu: bool) -> HGG:

@@ -6,7 +6,7 @@ The page is one HTML file with picture, data and code in it: it opens from a dis
 import base64
 import json
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -16,37 +16,21 @@ from hgg.draw_rounds import draw_strip
 from hgg.explain import Node, Step, explain_nodes, explain_rounds, sources
 from hgg.groupings import TITLES
 from hgg.poses import Poses
-from hgg.predictor import Detections, Predictor, evaluating
-from hgg.skeleton import Skeleton
+from hgg.predictor import Predictor, evaluating
 from hgg.suppression import without
-from hgg.targets import Targets
-from pipeline.base.errors import UserError
 from pipeline.base.files import write_text
-from pipeline.data.annotations import people_and_ignored
-from pipeline.data.coco_file import CocoImage, read_coco
-from pipeline.data.formats import dialect_of
 from pipeline.data.pictures import encode_jpeg, write_picture
-from pipeline.data.rejects import BadData
-from pipeline.evaluation.truth import true_people
+
+if TYPE_CHECKING:
+    from pipeline.data.coco_file import CocoImage
 
 TEMPLATE = Path(__file__).with_suffix(".html")
 QUALITY = 90  # of the page's JPEG
 BELIEVED = 0.1  # value of a keypoint below which it is not drawn, as `hgg.draw.draw_poses`
 
 
-def read_labels(path: Path, joints: Skeleton) -> dict[str, CocoImage]:
-    """Images of a COCO keypoint annotation file by their file names.
-
-    Raises:
-        UserError: no such file, or not COCO's.
-    """
-    if not path.is_file():
-        raise UserError(f"--labels={path}: no such file: give a COCO keypoint annotation file")
-    return {image.file_name: image for image in read_coco(path, joints).images}
-
-
 def explain(
-    predictor: Predictor, picture: np.ndarray, name: str, out: Path, label: CocoImage | None = None
+    predictor: Predictor, picture: np.ndarray, name: str, out: Path, label: "CocoImage | None" = None
 ) -> None:
     """Write {out}/{name}.rounds.png and {out}/{name}.html.
 
@@ -72,7 +56,10 @@ def explain(
         TITLES["ae"]: predictor.clusters_of(candidates, "ae"),
     }
     if label is not None:
-        targets = _truth(found, picture, label, joints)
+        # Imported here as nothing else of a prediction needs what reads labels: pyarrow and pycocotools.
+        from pipeline.prediction.labels import label_targets
+
+        targets = label_targets(found, picture, label, joints)
         groupings[TITLES["oracle"]] = predictor.clusters_of(candidates, "oracle", targets)
     people = {title: predictor.everybody(found, clusters)[0] for title, clusters in groupings.items()}
     by = {title: predictor.suppressed(poses) for title, poses in people.items()}
@@ -99,23 +86,6 @@ def explain(
     # A tag or a comment inside the data, as in a photograph's name, would end the script element.
     text = json.dumps(data, separators=(",", ":"), allow_nan=False).replace("<", "\\u003c")
     write_text(out / f"{name}.html", TEMPLATE.read_text(encoding="utf-8").replace("@DATA@", text))
-
-
-def _truth(found: Detections, picture: np.ndarray, label: CocoImage, joints: Skeleton) -> Targets:
-    """The labels as targets, beside the candidates."""
-    if picture.shape[:2] != (label.height, label.width):
-        raise UserError(
-            f"--labels: {label.file_name} is {label.width} x {label.height} there, the picture is "
-            f"{picture.shape[1]} x {picture.shape[0]}: give the labels of this very picture"
-        )
-    try:
-        size, dialect = (label.width, label.height), dialect_of(joints)
-        labelled = people_and_ignored(label.annotations, *size, dialect)
-    except BadData as error:
-        raise UserError(f"--labels: {label.file_name}: {error}") from error
-    record = {"people": labelled.people, "ignore": labelled.ignore}
-    targets = true_people([record], found.transforms, found.candidates.size.tolist(), joints)
-    return Targets(*(part.to(found.candidates.xy.device) for part in targets))
 
 
 def _node(node: Node) -> dict[str, Any]:

@@ -5,7 +5,7 @@ from collections.abc import Iterator, Mapping
 from itertools import chain, count
 from math import prod
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -17,11 +17,13 @@ from hgg.skeleton import Skeleton
 from pipeline.base.errors import UserError, first_line
 from pipeline.base.files import write_json
 from pipeline.base.progress import Progress, chunks
-from pipeline.data.coco_file import CocoImage
 from pipeline.data.pictures import LONGEST_JPEG_SIDE, decode_picture, picture_size, write_picture
 from pipeline.data.rejects import BadData
 from pipeline.metrics.detections import PERSON
-from pipeline.prediction.explain import explain, read_labels
+from pipeline.prediction.explain import explain
+
+if TYPE_CHECKING:
+    from pipeline.data.coco_file import CocoImage
 
 SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff", ".heic", ".heif", ".avif")
 """Files that are taken for images; OpenCV cannot read all of them everywhere, and then they are left out."""
@@ -37,7 +39,7 @@ def find_images(source: Path) -> list[Path]:
     if source.is_file():
         return [source]
     if not source.is_dir():
-        raise UserError(f"{source}: no such file or folder: --source takes an image or a folder of images")
+        raise UserError(f"{source}: no such file or folder: name an image or a folder of images")
     images = sorted(path for path in source.iterdir() if path.suffix.lower() in SUFFIXES)
     if not images:
         raise UserError(f"{source}: no image in this folder (looked for {', '.join(SUFFIXES)})")
@@ -70,7 +72,7 @@ def readable(images: list[Path], max_pixels: int | None = None) -> tuple[list[Pa
 
 def explainable(
     predictor: Predictor, images: list[Path], labels: Path | None
-) -> dict[Path, CocoImage | None]:
+) -> "dict[Path, CocoImage | None]":
     """The images with their labels, None without a file of them, before anything is written.
 
     Args:
@@ -92,6 +94,9 @@ def explainable(
             )
     if labels is None:
         return dict.fromkeys(images)
+    # Imported here as nothing else of a prediction needs what reads labels: pyarrow and pycocotools.
+    from pipeline.prediction.labels import read_labels
+
     known = read_labels(labels, predictor.model.config.joints)
     unknown = [path.name for path in images if path.name not in known]
     if unknown:
@@ -101,7 +106,7 @@ def explainable(
 
 def explain_images(
     predictor: Predictor,
-    images: Mapping[Path, CocoImage | None],
+    images: "Mapping[Path, CocoImage | None]",
     folder: Path,
     max_pixels: int | None = None,
 ) -> None:

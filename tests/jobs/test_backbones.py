@@ -70,7 +70,7 @@ def test_the_whole_path(config: RunConfig, tmp_path: Path) -> None:
     assert f"encoder {config.network.backbone} (of transformers" in card
     found = run_prediction(
         RunConfig(),
-        source=config.data.root / config.data.val_split,
+        sources=[config.data.root / config.data.val_split],
         out=tmp_path / "out",
         checkpoint=tmp_path / "exported.pt",
         own_settings=True,

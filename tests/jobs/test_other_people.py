@@ -61,7 +61,7 @@ def test_the_whole_path(config: RunConfig, tmp_path: Path) -> None:
     assert all(len(row["keypoints"]) == 3 * config.joints.count for row in rows)
     found = run_prediction(
         RunConfig(),
-        source=config.data.root / config.data.val_split / "session_0",
+        sources=[config.data.root / config.data.val_split / "session_0"],
         out=tmp_path / "out",
         checkpoint=best,
         own_settings=True,

@@ -208,7 +208,7 @@ def test_the_command_refuses_bad_input_in_one_line(
     arguments, said = {
         "truncated": (["--checkpoint", "model.pt", "--source", folder / "cut.jpg"], "cut.jpg"),
         "empty folder": (["--checkpoint", "model.pt", "--source", "empty"], "no image in this folder"),
-        "no model": (["--source", folder], "jobs/train_joint.py"),
+        "no model": (["--config", "other.yaml", "--source", folder], "jobs/train_joint.py"),
         "another architecture": (
             ["--config", "other.yaml", "--checkpoint", "model.pt", "--source", folder / "b.jpg"],
             "another architecture",
