@@ -27,7 +27,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "batches": {"base", "data", "hgg"},
     "evaluation": {"base", "settings", "metrics", "cluster", "tracking", "data", "hgg"},
     "inspection": {"base", "settings", "data", "hgg"},
-    "prediction": {"base", "metrics", "data", "evaluation", "hgg"},
+    "prediction": {"base", "data", "evaluation", "hgg"},
     "training": {"base", "settings", "cluster", "tracking", "data", "batches", "evaluation", "hgg"},
     "commands": {
         *("base", "settings", "metrics", "cluster", "tracking", "data", "batches"),

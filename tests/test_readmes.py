@@ -2,9 +2,12 @@
 
 import re
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pytest
 
+from hgg.pictures import encode_jpeg
 from tests.test_layers import MAY_IMPORT
 
 DOCUMENTS = (
@@ -64,3 +67,17 @@ def test_the_tree_names_every_room(repository: Path) -> None:
     for path in (repository / "pipeline").iterdir():
         if (path / "__init__.py").is_file():
             assert f"\n  {path.name}/" in text, path.name
+
+
+def test_the_three_lines_run_as_they_stand(
+    repository: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "docs").symlink_to(repository / "docs")
+    picture = np.random.default_rng(0).integers(0, 255, (90, 120, 3), dtype=np.uint8)
+    (tmp_path / "photo.jpg").write_bytes(encode_jpeg(picture, 90))
+    lines = (repository / "README.md").read_text(encoding="utf-8").partition("```python\n")[2]
+    names: dict[str, Any] = {}
+    exec(lines.partition("```")[0], names)  # it is ours
+    assert names["people"].name == "photo.jpg"
+    assert (tmp_path / "people.png").is_file()

@@ -8,13 +8,13 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
+from hgg.pictures import decode_picture
 from hgg.predictor import Predictor
 from hgg.suppression import OFF, said
 from pipeline.base.files import sha256_file, write_text
 from pipeline.base.lock import held
 from pipeline.base.memory import keep_freed_memory
 from pipeline.base.provenance import Origin, write_results
-from pipeline.data.pictures import decode_picture
 from pipeline.data.shards import data_fingerprint, read_records, records_manifest, stage_folder
 from pipeline.data.truth import check_truth
 from pipeline.evaluation.by_parts import evaluate_by_parts, gallery_of

@@ -6,14 +6,13 @@ from pathlib import Path
 from typing import Any
 
 from hgg.groupings import BlindName
+from hgg.pictures import BadPicture, decode_picture
 from hgg.predictor import Predictor
 from hgg.skeleton import COCO
 from pipeline.base.errors import UserError
 from pipeline.base.files import sha256_file
 from pipeline.base.progress import Progress, chunks
 from pipeline.base.provenance import provenance, write_results
-from pipeline.data.pictures import decode_picture
-from pipeline.data.rejects import BadData
 from pipeline.evaluation.trained import model_file, trained_model
 from pipeline.metrics.detections import Detection, coco_rows, write_detections
 from pipeline.settings.config import RunConfig
@@ -104,5 +103,5 @@ def _predict(
 def _decode(path: Path, max_pixels: int) -> Any:
     try:
         return decode_picture(path.read_bytes(), max_pixels=max_pixels)
-    except BadData as error:
+    except BadPicture as error:
         raise UserError(f"{path}: not a whole picture: {error}: unpack it again") from error

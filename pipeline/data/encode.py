@@ -9,9 +9,9 @@ import numpy as np
 
 from hgg import transform as geometry
 from hgg.config import NetworkConfig
+from hgg.pictures import decode_picture, encode_jpeg
 from hgg.skeleton import NUM_JOINTS
 from hgg.targets import encode_heatmaps
-from pipeline.data.pictures import decode_picture, encode_jpeg
 from pipeline.data.regions import to_mask
 from pipeline.data.rows import pack_mask
 from pipeline.settings.data import DataConfig

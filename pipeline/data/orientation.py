@@ -7,7 +7,7 @@ which, where the tag turns by a quarter.
 
 from collections import Counter
 
-from pipeline.data.pictures import decode_picture, encode_jpeg, orientation_tag
+from hgg.pictures import decode_picture, encode_jpeg, orientation_tag
 from pipeline.data.rejects import BadData
 from pipeline.settings.data import DataConfig
 
@@ -27,7 +27,7 @@ def as_annotated(
         data: `orientation` and `max_pixels`.
         counts: counts `pictures_turned`, `pictures_turned_perhaps` and `size_from_picture`.
 
-    Raises `BadData`: `too_large`, `wrong_size`, and those of `decode_picture`.
+    Raises `BadData`: `too_large`, `wrong_size`; and `BadPicture` as `decode_picture` does.
     """
     if width * height > data.max_pixels:
         raise BadData(

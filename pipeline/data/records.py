@@ -11,6 +11,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from hgg.pictures import BadPicture
 from pipeline.base.errors import UserError
 from pipeline.base.progress import chunks
 from pipeline.base.s3 import sizes_below
@@ -95,7 +96,7 @@ def write_records(
         for image in planned.inputs["images"]:
             try:
                 record, labelled = to_record(image, pictures, dialect, data, tally.counts)
-            except BadData as error:
+            except (BadData, BadPicture) as error:
                 where = image["image_id"], image["file_name"]
                 tally.rejected.append(Rejection(*where, error.reason, error.detail))
                 continue
@@ -116,7 +117,7 @@ def to_record(
     data: DataConfig | None = None,
     counts: Counter[str] | None = None,
 ) -> tuple[dict[str, Any], Labelled]:
-    """One row of `rows.RECORD_SCHEMA`, and its people; raises `BadData` where picture or annotations are bad.
+    """One row of `rows.RECORD_SCHEMA`, and its people; raises `BadData` or `BadPicture` where they are bad.
 
     Args:
         image: of a planned shard.

@@ -16,7 +16,9 @@ REJECTED = "rejected.jsonl"
 
 
 class BadData(ValueError):
-    """A picture or an annotation that cannot be used.
+    """An annotation that cannot be used, or a picture that does not go with it.
+
+    A picture that cannot be read is `hgg.pictures.BadPicture`.
 
     Attributes:
         reason: one word or two joined by an underscore, the same for all of a kind: what is counted.

@@ -6,12 +6,12 @@ from pathlib import Path
 from typing import Any
 
 from hgg.config import NetworkConfig
+from hgg.pictures import decode_picture
 from hgg.settings import Decides
 from pipeline.base.progress import chunks
 from pipeline.base.s3 import as_path
 from pipeline.base.seeds import view_rng
 from pipeline.data.encode import encode_view
-from pipeline.data.pictures import decode_picture
 from pipeline.data.rows import SAMPLE_SCHEMA, read_rows, with_metadata
 from pipeline.data.shard_writer import PlannedShard, ShardPlan, Tally, write_shard
 from pipeline.data.shards import ShardRow, records_manifest, stage_folder

@@ -11,9 +11,9 @@ from pathlib import Path
 from typing import Any
 
 from hgg.groupings import BLIND
+from hgg.pictures import decode_picture
 from hgg.predictor import Predictor
 from pipeline.base.progress import Progress
-from pipeline.data.pictures import decode_picture
 from pipeline.data.shards import read_records
 from pipeline.evaluation.evaluate import Evaluation, scope_of, sum_up
 from pipeline.evaluation.found import Found, read_found

@@ -10,7 +10,7 @@ from hgg.draw import colours_like, draw_poses, side_by_side, stacked
 from hgg.groupings import BLIND, TITLES
 from hgg.poses import Poses
 from hgg.skeleton import COCO, Skeleton
-from pipeline.data.pictures import write_picture
+from pipeline.data.picture_file import write_picture
 from pipeline.evaluation.truth import crowding, true_poses
 
 PANEL_SIDE = 480  # pixels of a panel's longer side

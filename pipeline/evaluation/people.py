@@ -11,11 +11,11 @@ import torch
 from hgg.clusters import Clusters
 from hgg.groupings import GROUPINGS, GroupingName
 from hgg.labels import assign
+from hgg.pictures import decode_picture
 from hgg.poses import Poses
 from hgg.predictor import Detections, Predictor
 from hgg.targets import Targets
 from pipeline.base.progress import Progress, chunks
-from pipeline.data.pictures import decode_picture
 from pipeline.data.rows import read_rows
 from pipeline.data.shards import shard_file
 from pipeline.evaluation.found import Found, Portion

@@ -7,10 +7,10 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from hgg.pictures import BadPicture, decode_picture
 from hgg.skeleton import Skeleton
 from pipeline.base.progress import Progress
 from pipeline.data.formats import dialect_of, image_folder
-from pipeline.data.pictures import decode_picture
 from pipeline.data.records import plan_records, to_record
 from pipeline.data.rejects import BadData, Rejection
 from pipeline.data.remarks import Remark, remarks
@@ -110,7 +110,7 @@ def look_at(config: RunConfig, split: str, limit: int = 0) -> Looked:
             record, labelled = to_record(image, pictures, dialect, config.data, looked.counts)
             looked.counts.update(+labelled.counts)
             _add(looked, record, labelled.truth, in_grid=number % every == 0 and len(looked.grid) < SHOWN)
-        except BadData as error:
+        except (BadData, BadPicture) as error:
             where = image["image_id"], image["file_name"]
             looked.rejected.append(Rejection(*where, error.reason, error.detail))
         progress.add(1)

@@ -6,9 +6,9 @@ import cv2
 import numpy as np
 
 from hgg.draw import draw_poses
+from hgg.pictures import encode_jpeg
 from hgg.poses import Poses
 from hgg.skeleton import Skeleton
-from pipeline.data.pictures import encode_jpeg
 from pipeline.inspection.suspects import Person
 
 SIDE = 320  # pixels of the longer side

@@ -7,10 +7,10 @@ from typing import Any
 
 import numpy as np
 
+from hgg.coco import PERSON
 from hgg.poses import Poses
 from pipeline.base.files import atomic_path
 
-PERSON = 1  # COCO's category
 MOST_PEOPLE = 20  # of an image that COCO's evaluation looks at, the highest scores first
 
 Detection = dict[str, Any]

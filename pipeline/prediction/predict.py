@@ -9,17 +9,16 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from hgg.config import InferenceConfig
+from hgg.coco import annotations, category, image_entry
 from hgg.draw import draw_poses
+from hgg.explain_page import why_not
+from hgg.pictures import LONGEST_JPEG_SIDE, BadPicture, decode_picture, picture_size
 from hgg.poses import Poses
 from hgg.predictor import Predictor
-from hgg.skeleton import Skeleton
 from pipeline.base.errors import UserError, first_line
 from pipeline.base.files import write_json
 from pipeline.base.progress import Progress, chunks
-from pipeline.data.pictures import LONGEST_JPEG_SIDE, decode_picture, picture_size, write_picture
-from pipeline.data.rejects import BadData
-from pipeline.metrics.detections import PERSON
+from pipeline.data.picture_file import write_picture
 from pipeline.prediction.explain import explain
 
 if TYPE_CHECKING:
@@ -27,7 +26,6 @@ if TYPE_CHECKING:
 
 SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff", ".heic", ".heif", ".avif")
 """Files that are taken for images; OpenCV cannot read all of them everywhere, and then they are left out."""
-FOUND, MISSING = 2, 0  # COCO's visibility flags
 
 
 def find_images(source: Path) -> list[Path]:
@@ -82,10 +80,8 @@ def explainable(
         UserError: settings without rounds to show, an image that no page can hold, labels that are missing,
             or an image that is not in them.
     """
-    if predictor.model.config.grouping.decoder != "hgg":
-        raise UserError("--explain: grouping.decoder=associative has no rounds to show: set it to hgg")
-    if predictor.inference != InferenceConfig(resize=predictor.inference.resize):
-        raise UserError("--explain shows one plain view: set inference.flip=false, inference.scales=[1.0]")
+    if problem := why_not(predictor):
+        raise UserError(f"--explain: {problem}")
     for path in images:
         if max(size := picture_size(path.read_bytes()) or (0, 0)) > LONGEST_JPEG_SIDE:
             raise UserError(
@@ -159,10 +155,10 @@ def predict_images(
             below += int((~likely_P).sum())
             drawn = draw_poses(picture, poses, skeleton=skeleton, min_score=min_score)
             write_picture(out / "pictures" / names[len(entries)], drawn)
-            entries.append(_image_entry(len(entries) + 1, path, picture))
-            people += _annotations(entries[-1]["id"], len(people) + 1, poses)
+            entries.append(image_entry(len(entries) + 1, path.name, picture))
+            people += annotations(entries[-1]["id"], len(people) + 1, poses)
         progress.add(len(paths))
-    found = {"images": entries, "annotations": people, "categories": [_category(skeleton)]}
+    found = {"images": entries, "annotations": people, "categories": [category(skeleton)]}
     write_json(out / "people.json", found)
     return {"images": len(entries), "people": len(people), "people_below_min_score": below}
 
@@ -188,44 +184,12 @@ def _batches(images: list[Path], batch_size: int, max_pixels: int | None) -> Ite
 def _read(path: Path, max_pixels: int | None) -> np.ndarray:
     try:
         return decode_picture(path.read_bytes(), upright=True, max_pixels=max_pixels)
-    except BadData as error:
+    except BadPicture as error:
         if error.reason == "too_large":
             raise UserError(f"{path}: {error}: make it smaller, or raise predict.max_pixels") from error
         raise UserError(f"{path}: not a whole picture: {error}: remove or replace it") from error
     except OSError as error:  # a folder, or a link that leads nowhere
         raise UserError(f"{path}: {error.strerror or first_line(error)}: remove or replace it") from error
-
-
-def _image_entry(image_id: int, path: Path, picture: np.ndarray) -> dict[str, Any]:
-    height, width = picture.shape[:2]
-    return {"id": image_id, "file_name": path.name, "width": width, "height": height}
-
-
-def _annotations(image_id: int, first_id: int, poses: Poses) -> Iterator[dict[str, Any]]:
-    keypoints_PJ3 = poses.keypoints.astype(np.float64)
-    for number, (joints_J3, score) in enumerate(zip(keypoints_PJ3, poses.score, strict=True), first_id):
-        found = joints_J3[:, 2] > 0
-        low, high = joints_J3[found, :2].min(axis=0), joints_J3[found, :2].max(axis=0)
-        flags = np.where(found, FOUND, MISSING)[:, None]
-        places = np.concatenate([joints_J3[:, :2].round(2), flags], axis=1) * found[:, None]
-        yield {
-            "id": number,
-            "image_id": image_id,
-            "category_id": PERSON,
-            "iscrowd": 0,
-            "keypoints": places.ravel().tolist(),
-            "num_keypoints": int(found.sum()),
-            "keypoint_scores": joints_J3[:, 2].round(4).tolist(),
-            "score": round(float(score), 6),
-            "bbox": [*low.round(2).tolist(), *(high - low).round(2).tolist()],
-            "area": round(float((high - low).prod()), 2),
-        }
-
-
-def _category(skeleton: Skeleton) -> dict[str, Any]:
-    """COCO's person; limbs count joints from 1 there."""
-    limbs = [[first + 1, second + 1] for first, second in skeleton.limbs]
-    return {"id": PERSON, "name": "person", "keypoints": list(skeleton.names), "skeleton": limbs}
 
 
 def _picture_names(images: list[Path]) -> list[str]:

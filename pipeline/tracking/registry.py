@@ -7,6 +7,7 @@ version gets the alias `challenger`.
 
 import json
 import logging
+import os
 import re
 import time
 from collections.abc import Mapping
@@ -123,6 +124,15 @@ def local_model(config: RunConfig, path: Path) -> Path:
     if not str(path).startswith(REGISTERED):
         return path
     return fetch(config, str(path))
+
+
+def fetch_registered(uri: str) -> Path:
+    """The weights of a registered model for `hgg.load`: of the store that MLFLOW_TRACKING_URI names.
+
+    They are kept in the user's cache. Raises as `fetch` does.
+    """
+    cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
+    return fetch(RunConfig(run_root=cache / "hgg"), uri)
 
 
 def fetch(config: RunConfig, uri: str) -> Path:

@@ -6,8 +6,8 @@ from typing import Any
 import cv2
 import numpy as np
 
+from hgg.pictures import encode_jpeg
 from hgg.targets import encode_heatmaps
-from pipeline.data.pictures import encode_jpeg
 from pipeline.data.rows import pack_mask
 from pipeline.synthetic.backgrounds import draw_background
 from tests.benchmarks.crowds import CELLS, make_crowd

@@ -27,9 +27,9 @@ from hgg.hierarchy import Hierarchy
 from hgg.labels import assign
 from hgg.model import HGG
 from hgg.ohgc import cluster, macro_features
+from hgg.pictures import decode_picture
 from hgg.predictor import Predictor, evaluating
 from hgg.targets import Targets
-from pipeline.data.pictures import decode_picture
 from pipeline.data.shards import read_records, stage_folder
 from pipeline.evaluation.trained import model_file, trained_model
 from pipeline.evaluation.truth import true_people

@@ -19,11 +19,11 @@ from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
 
 from hgg.groupings import GROUPINGS, TITLES
+from hgg.pictures import decode_picture
 from hgg.poses import Poses
 from hgg.predictor import Predictor
 from hgg.suppression import OFF, suppressors, without
 from hgg.targets import Targets
-from pipeline.data.pictures import decode_picture
 from pipeline.data.shards import read_records, records_manifest, stage_folder
 from pipeline.data.truth import read_truth
 from pipeline.evaluation.trained import model_file, trained_model

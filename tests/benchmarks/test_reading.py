@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from hgg import transform as geometry
 from hgg.config import ModelConfig
 from hgg.objective import Objective, Terms
+from hgg.pictures import decode_picture
 from hgg.targets import Targets, encode_heatmaps
 from pipeline.base.memory import keep_freed_memory
 from pipeline.base.seeds import view_rng
@@ -24,7 +25,6 @@ from pipeline.batches.loader import AHEAD, training_batches
 from pipeline.batches.reader import SampleReader
 from pipeline.commands.benchmark import samples_per_second
 from pipeline.data.encode import random_transform, to_labels
-from pipeline.data.pictures import decode_picture
 from pipeline.data.shards import read_records, stage_folder
 from pipeline.settings.config import RunConfig
 from pipeline.training.loop import Row, Training, TrainingProgress, train

@@ -12,12 +12,12 @@ from torch import Tensor
 from hgg.config import ModelConfig
 from hgg.maps import Maps
 from hgg.model import HGG
+from hgg.pictures import encode_jpeg
 from hgg.skeleton import JOINTS, NUM_JOINTS
 from hgg.targets import encode_heatmaps
 from hgg.transform import letterbox
 from hgg.weights import save_model
 from pipeline.data.encode import to_labels
-from pipeline.data.pictures import encode_jpeg
 from pipeline.data.records import plan_records
 from pipeline.data.samples import plan_samples
 from pipeline.data.shard_writer import ShardPlan

@@ -11,13 +11,13 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import torch
 
+from hgg.pictures import decode_picture
 from hgg.skeleton import NUM_JOINTS
 from hgg.targets import Targets
 from pipeline.base.files import sha256_file
 from pipeline.base.seeds import sample_key
 from pipeline.batches.collate import Batch
 from pipeline.batches.order import Order
-from pipeline.data.pictures import decode_picture
 from pipeline.data.rows import SAMPLE_SCHEMA, pack_mask, unpack_mask
 from pipeline.data.shards import ShardRow, shard_file, write_manifest
 

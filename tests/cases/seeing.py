@@ -8,7 +8,7 @@ from torch import Tensor
 
 from hgg.config import ModelConfig
 from hgg.maps import Maps
-from pipeline.data.pictures import encode_jpeg
+from hgg.pictures import encode_jpeg
 from pipeline.data.shards import read_records
 from pipeline.settings.config import RunConfig
 from tests.cases.evaluation import HEIGHT, WIDTH, PerfectModel, make_records, write_coco

@@ -6,13 +6,12 @@ import numpy as np
 import pytest
 
 from hgg.config import NetworkConfig
+from hgg.pictures import BadPicture, decode_picture, encode_jpeg
 from hgg.skeleton import NUM_JOINTS
 from hgg.transform import letterbox, to_pixels
 from pipeline.base.seeds import view_rng
 from pipeline.data.encode import encode_view, to_labels
-from pipeline.data.pictures import decode_picture, encode_jpeg
 from pipeline.data.regions import to_regions, union
-from pipeline.data.rejects import BadData
 from pipeline.data.rows import unpack_mask
 from pipeline.settings.data import DataConfig
 
@@ -148,5 +147,5 @@ def test_labels_stand_where_the_picture_shows_them(view: int) -> None:
 
 
 def test_a_bad_picture_is_bad_data() -> None:
-    with pytest.raises(BadData, match="truncated"):
+    with pytest.raises(BadPicture, match="truncated"):
         encode(make_record() | {"jpeg": make_record()["jpeg"][:-2]})

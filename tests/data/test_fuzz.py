@@ -22,6 +22,7 @@ from hypothesis import HealthCheck, given, seed, settings
 from hypothesis import strategies as st
 
 from hgg.model import HGG
+from hgg.pictures import BadPicture
 from hgg.weights import load_model, save_model
 from pipeline.base.errors import UserError
 from pipeline.data.annotations import people_and_ignored
@@ -80,7 +81,7 @@ def _fuzz(strategy: st.SearchStrategy[Any], read: Callable[[Any], None], seconds
         text = ""
         try:
             read(value)
-        except (BadData, UserError) as error:
+        except (BadData, BadPicture, UserError) as error:
             text = str(error)
         assert "\n" not in text
         assert len(text) < 2_000

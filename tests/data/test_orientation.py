@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from hgg.pictures import ORIENTATION, BadPicture, decode_picture, orientation_tag
 from pipeline.data.orientation import as_annotated
-from pipeline.data.pictures import ORIENTATION, decode_picture, orientation_tag
 from pipeline.data.rejects import BadData
 from pipeline.settings.data import DataConfig
 
@@ -93,5 +93,5 @@ def test_no_tag_or_a_broken_one_is_none(data: bytes) -> None:
 def test_a_declared_size_is_not_believed() -> None:
     with pytest.raises(BadData, match=r"65536 x 65536 by the annotation file: data\.max_pixels=100000000"):
         as_annotated(picture(1), 1 << 16, 1 << 16, DataConfig(), Counter())
-    with pytest.raises(BadData, match="too_large"):
+    with pytest.raises(BadPicture, match="too_large"):
         as_annotated(picture(1), 0, 0, DataConfig(max_pixels=1000), Counter())

@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 import torch
 
+from hgg.pictures import encode_jpeg
 from hgg.weights import load_model, save_model
 from pipeline.base.files import sha256_file
 from pipeline.data.formats import annotation_file
-from pipeline.data.pictures import encode_jpeg
 from pipeline.evaluation import parts
 from pipeline.evaluation.by_parts import evaluate_by_parts, gallery_of
 from pipeline.evaluation.evaluate import Evaluation, evaluate_model

@@ -13,12 +13,12 @@ import torch
 from hgg.config import InferenceConfig, ModelConfig
 from hgg.groupings import GROUPINGS, GroupingName
 from hgg.model import HGG
+from hgg.pictures import decode_picture
 from hgg.poses import Poses
 from hgg.predictor import Predictor
 from hgg.skeleton import NUM_JOINTS
 from pipeline.base import progress
 from pipeline.base.errors import UserError
-from pipeline.data.pictures import decode_picture
 from pipeline.data.shards import read_records
 from pipeline.data.truth import truth_file
 from pipeline.evaluation import found as found_module

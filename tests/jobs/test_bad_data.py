@@ -10,8 +10,8 @@ import pytest
 import torch
 from PIL import Image
 
+from hgg.pictures import decode_picture
 from pipeline.base.errors import UserError
-from pipeline.data.pictures import decode_picture
 from pipeline.data.records import plan_records
 from pipeline.data.rejects import check_limit
 from pipeline.data.shards import read_records, records_manifest, samples_manifest

@@ -10,12 +10,12 @@ import torch
 
 from hgg.config import ModelConfig
 from hgg.model import HGG
+from hgg.pictures import encode_jpeg
 from hgg.skeleton import CROWDPOSE
 from hgg.weights import load_model, save_model
 from pipeline.base.errors import UserError
 from pipeline.commands.evaluate import run_evaluation
 from pipeline.data.formats import annotation_file
-from pipeline.data.pictures import encode_jpeg
 from pipeline.data.shards import read_records
 from pipeline.data.truth import read_truth
 from pipeline.evaluation.diagnosis import diagnose

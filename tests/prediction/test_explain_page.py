@@ -10,12 +10,12 @@ import numpy as np
 import pytest
 
 from hgg.config import InferenceConfig
+from hgg.pictures import encode_jpeg
 from hgg.predictor import Predictor
 from hgg.skeleton import JOINTS
 from pipeline.base.errors import UserError
 from pipeline.data.annotations import FIELDS
 from pipeline.data.coco_file import CocoImage
-from pipeline.data.pictures import encode_jpeg
 from pipeline.prediction.explain import explain
 from pipeline.prediction.predict import explainable
 from tests.cases.browser import browser

@@ -16,13 +16,13 @@ from pycocotools.coco import COCO
 
 from hgg.config import ModelConfig
 from hgg.model import HGG
+from hgg.pictures import encode_jpeg
 from hgg.poses import Poses
 from hgg.predictor import Predictor, Watch, unwatched
 from hgg.skeleton import NUM_JOINTS
 from hgg.weights import save_model
 from pipeline.base import progress
 from pipeline.base.errors import UserError
-from pipeline.data.pictures import encode_jpeg
 from pipeline.prediction.predict import explainable, find_images, predict_images, readable
 from tests.cases.pictures import empty_png
 

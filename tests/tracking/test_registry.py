@@ -11,6 +11,7 @@ import pytest
 import torch
 from mlflow.exceptions import MlflowException
 
+import hgg
 from hgg.weights import load_model
 from pipeline.base.errors import UserError
 from pipeline.base.files import write_json
@@ -21,7 +22,7 @@ from pipeline.settings.config import RunConfig
 from pipeline.settings.load import load_config
 from pipeline.tracking import registry
 from pipeline.tracking.registry import CHALLENGER, CHAMPION, Version, champion, fetch, judge, settle
-from pipeline.tracking.store import open_store
+from pipeline.tracking.store import open_store, store_uri
 from tests.cases.evaluation import make_records, save_untrained, write_coco
 
 # MLflow warns itself of its own types when its models are imported, and hides that in its own way.
@@ -198,6 +199,19 @@ def test_a_registered_model_stands_wherever_a_checkpoint_does(config: RunConfig)
     assert all(torch.equal(value, trained[name]) for name, value in load_model(fetched).state_dict().items())
     with pytest.raises(UserError, match=r"models:/fetched@best: not in sqlite.*jobs/register\.py"):
         fetch(config, "models:/fetched@best")
+
+
+def test_hgg_load_takes_the_champion_of_the_store_that_the_environment_names(
+    config: RunConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config = _named(config, "loaded")
+    _with_ap(config, 0.4)
+    register(config, None, dry_run=False)
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", store_uri(config))
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    people = hgg.load("models:/loaded@champion", device="cpu")(np.zeros((40, 60, 3), np.uint8))
+    assert len(people.names) == 17
+    assert list(tmp_path.rglob("*.pt"))
 
 
 @pytest.mark.parametrize(

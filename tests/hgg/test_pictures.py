@@ -1,4 +1,4 @@
-"""pipeline.data.pictures: every way in which a picture can be bad, and silence."""
+"""hgg.pictures: every way in which a picture can be bad, and silence."""
 
 import struct
 import tracemalloc
@@ -8,8 +8,7 @@ import cv2
 import numpy as np
 import pytest
 
-from pipeline.data.pictures import decode_picture, encode_jpeg, picture_size
-from pipeline.data.rejects import BadData
+from hgg.pictures import BadPicture, decode_picture, encode_jpeg, picture_size
 from tests.cases.pictures import empty_png
 from tests.cases.tiny_coco import jpeg
 
@@ -24,7 +23,7 @@ def with_segment(content: bytes) -> bytes:
 
 
 def reason(data: bytes) -> str:
-    with pytest.raises(BadData) as caught:
+    with pytest.raises(BadPicture) as caught:
         decode_picture(data)
     return caught.value.reason
 
@@ -98,7 +97,7 @@ def test_the_size_is_read_from_the_header_of_whatever_opencv_decodes(suffix: str
     assert done
     assert picture_size(data.tobytes()) == (60, 40)
     assert decode_picture(data.tobytes(), max_pixels=2400).shape == (40, 60, 3)
-    with pytest.raises(BadData, match="too_large: 60 x 40 pixels, more than 2399"):
+    with pytest.raises(BadPicture, match="too_large: 60 x 40 pixels, more than 2399"):
         decode_picture(data.tobytes(), max_pixels=2399)
 
 
@@ -108,7 +107,7 @@ def test_a_picture_that_declares_too_much_is_refused_before_it_is_decoded() -> N
     assert picture_size(bomb) == (16000, 16000)  # and no warning of Pillow's
     tracemalloc.start()
     try:
-        with pytest.raises(BadData, match="too_large: 16000 x 16000 pixels, more than 100000000"):
+        with pytest.raises(BadPicture, match="too_large: 16000 x 16000 pixels, more than 100000000"):
             decode_picture(bomb, max_pixels=100_000_000)
         assert tracemalloc.get_traced_memory()[1] < 1_000_000
     finally:
@@ -118,13 +117,13 @@ def test_a_picture_that_declares_too_much_is_refused_before_it_is_decoded() -> N
 def test_a_size_that_a_header_does_not_tell_is_not_believed() -> None:
     for data in (b"hello world" * 50, PICTURE[:2], empty_png(8, 8)[:20]):
         assert picture_size(data) is None
-        with pytest.raises(BadData, match="not_decodable"):
+        with pytest.raises(BadPicture, match="not_decodable"):
             decode_picture(data, max_pixels=1000)
 
 
 def test_a_webp_of_more_pixels_than_its_reader_opens_is_too_large() -> None:
     canvas = b"VP8X" + struct.pack("<I", 10) + bytes(4) + (16382).to_bytes(3, "little") * 2
-    with pytest.raises(BadData, match="too_large: Image size"):
+    with pytest.raises(BadPicture, match="too_large: Image size"):
         decode_picture(b"RIFF" + struct.pack("<I", 4 + len(canvas)) + b"WEBP" + canvas, max_pixels=10**9)
 
 

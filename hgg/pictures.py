@@ -6,14 +6,10 @@ import tempfile
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
 from typing import IO
 
 import cv2
 import numpy as np
-
-from pipeline.base.files import atomic_path
-from pipeline.data.rejects import BadData
 
 JPEG_START, SCAN_START, JPEG_END = b"\xff\xd8", b"\xff\xda", b"\xff\xd9"
 # Annotations refer to the pixels as they are stored, so the camera's orientation tag is not followed.
@@ -27,6 +23,20 @@ HEADERS = ("JPEG", "PNG", "WEBP", "BMP", "TIFF", "GIF", "AVIF", "JPEG2000", "PPM
 """Formats whose size Pillow reads from their header, by its names: those that OpenCV decodes."""
 
 
+class BadPicture(ValueError):
+    """A picture that cannot be used.
+
+    Attributes:
+        reason: one word or two joined by an underscore, the same for all of a kind: what is counted.
+        detail: what was found and what was expected.
+    """
+
+    def __init__(self, reason: str, detail: str) -> None:
+        super().__init__(f"{reason}: {detail}")
+        self.reason = reason
+        self.detail = detail
+
+
 def decode_picture(data: bytes, *, upright: bool = False, max_pixels: int | None = None) -> np.ndarray:
     """Decode a JPEG (or another format that OpenCV reads) into (H, W, 3) uint8 RGB, as stored.
 
@@ -36,27 +46,27 @@ def decode_picture(data: bytes, *, upright: bool = False, max_pixels: int | None
         max_pixels: width x height that is decoded at the most, with sides up to `LONGEST_SIDE`; None is no
             limit.
 
-    Raises `BadData`: `empty_file`; `too_large`, more pixels than `max_pixels`, by the header and before
+    Raises `BadPicture`: `empty_file`; `too_large`, more pixels than `max_pixels`, by the header and before
     memory is taken; `truncated`, a JPEG without its end; `damaged`, a JPEG whose coded data end early or make
     no sense, so that a part of the picture is grey; `not_decodable`, anything else, and under `max_pixels` a
     file whose header tells no size.
     """
     if not data:
-        raise BadData("empty_file", "0 bytes")
+        raise BadPicture("empty_file", "0 bytes")
     if max_pixels is not None:
         _check_size(data, max_pixels)
     # Coded data cannot hold these markers, and a thumbnail with its own end comes before the last scan.
     if data.startswith(JPEG_START) and data.rfind(JPEG_END) < data.rfind(SCAN_START):
-        raise BadData("truncated", f"no end marker in {len(data)} bytes of JPEG")
+        raise BadPicture("truncated", f"no end marker in {len(data)} bytes of JPEG")
     with _stderr_to_file() as complaints:
         picture = _decode(data, UPRIGHT if upright else AS_STORED)
         complaints.seek(0)
         complaint = complaints.read().decode(errors="replace").strip()
     if picture is None:
-        raise BadData("not_decodable", f"{len(data)} bytes that begin with {data[:4]!r}")
+        raise BadPicture("not_decodable", f"{len(data)} bytes that begin with {data[:4]!r}")
     # Some extra bytes between two segments lose nothing of the picture.
     if "Corrupt JPEG data" in complaint and "extraneous" not in complaint:
-        raise BadData("damaged", complaint)
+        raise BadPicture("damaged", complaint)
     return picture
 
 
@@ -65,7 +75,7 @@ def picture_size(data: bytes) -> tuple[int, int] | None:
 
     Nothing is decoded, whatever size is declared, and nothing is printed.
 
-    Raises `BadData`: `too_large`, a WebP of more pixels than Pillow opens, 178,956,970.
+    Raises `BadPicture`: `too_large`, a WebP of more pixels than Pillow opens, 178,956,970.
     """
     # Imported here as records, which are whole and small, are decoded without.
     from PIL import Image
@@ -83,7 +93,7 @@ def picture_size(data: bytes) -> tuple[int, int] | None:
                 with opener(io.BytesIO(data), "") as header:
                     return header.size
             except Image.DecompressionBombError as error:
-                raise BadData("too_large", str(error)) from error
+                raise BadPicture("too_large", str(error)) from error
             except Exception:  # readers stumble over a broken header in every way that there is
                 continue
     return None
@@ -116,13 +126,13 @@ def encode_jpeg(picture: np.ndarray, quality: int) -> bytes:
 def _check_size(data: bytes, max_pixels: int) -> None:
     size = picture_size(data)
     if size is None:
-        raise BadData(
+        raise BadPicture(
             "not_decodable", f"{len(data)} bytes that begin with {data[:4]!r}: no header with a size"
         )
     width, height = size
     if width * height > max_pixels or max(size) > LONGEST_SIDE:
         limit = max_pixels if width * height > max_pixels else f"{LONGEST_SIDE} a side"
-        raise BadData("too_large", f"{width} x {height} pixels, more than {limit}")
+        raise BadPicture("too_large", f"{width} x {height} pixels, more than {limit}")
 
 
 def _decode(data: bytes, flags: int) -> np.ndarray | None:
@@ -144,11 +154,3 @@ def _stderr_to_file() -> Iterator[IO[bytes]]:
         finally:
             os.dup2(kept, STDERR)
             os.close(kept)
-
-
-def write_picture(path: Path, picture: np.ndarray) -> None:
-    """Write an RGB image as PNG, whole or not at all."""
-    done, data = cv2.imencode(".png", cv2.cvtColor(picture, cv2.COLOR_RGB2BGR))
-    assert done, picture.shape
-    with atomic_path(path) as temporary:
-        temporary.write_bytes(data.tobytes())
