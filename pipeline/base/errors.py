@@ -7,6 +7,10 @@ class UserError(Exception):
     """A mistake in what the user gave; its text says what, which value, what is allowed, what to do next."""
 
 
+class Failed(Exception):
+    """Work that could not be done with input of the right kind; its text says why. The job ends with 1."""
+
+
 class Terminated(KeyboardInterrupt):
     """SIGTERM came: a scheduler, `ray job stop` or `kill` ends the job, which cleans up as at Ctrl-C."""
 

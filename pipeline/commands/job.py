@@ -18,7 +18,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NoReturn
 
-from pipeline.base.errors import Terminated, UserError, first_line
+from pipeline.base.errors import Failed, Terminated, UserError, first_line
 from pipeline.base.secrets import log_format, masked, masked_values
 from pipeline.settings.config import RunConfig
 
@@ -100,6 +100,9 @@ def _exit_with(run: Callable[..., int], *arguments: Any) -> NoReturn:
             )
             print(masked(f"error: {text}"), file=sys.stderr)
             sys.exit(BAD_INPUT)
+        if isinstance(error, Failed):
+            print(masked(f"error: {error}"), file=sys.stderr)
+            sys.exit(FAILED)
         missing = _missing_package(error)
         if missing is not None:
             print(f"error: {missing}", file=sys.stderr)

@@ -1,11 +1,12 @@
 """Photographs to people: one JSON file in COCO's annotation format, and one picture an image."""
 
+import json
+import logging
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from itertools import chain, count
-from math import prod
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from pathlib import Path, PurePosixPath
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
@@ -15,63 +16,43 @@ from hgg.explain_page import why_not
 from hgg.pictures import LONGEST_JPEG_SIDE, BadPicture, decode_picture, picture_size
 from hgg.poses import Poses
 from hgg.predictor import Predictor
-from pipeline.base.errors import UserError, first_line
-from pipeline.base.files import write_json
-from pipeline.base.progress import Progress, chunks
+from pipeline.base.errors import Failed, UserError, first_line
+from pipeline.base.files import write_json, write_text
+from pipeline.base.progress import Progress
 from pipeline.data.picture_file import write_picture
 from pipeline.prediction.explain import explain
+from pipeline.prediction.sources import Source
 
 if TYPE_CHECKING:
     from pipeline.data.coco_file import CocoImage
 
-SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff", ".heic", ".heif", ".avif")
-"""Files that are taken for images; OpenCV cannot read all of them everywhere, and then they are left out."""
+REJECTED = "rejected.jsonl"
+
+log = logging.getLogger(__name__)
 
 
-def find_images(source: Path) -> list[Path]:
-    """An image file, or what a folder holds by an image's name (not what is in the folders in it).
+class Rejected(NamedTuple):
+    """A line of rejected.jsonl: a file that is left out."""
 
-    Raises:
-        UserError: nothing there, or a folder without images.
-    """
-    if source.is_file():
-        return [source]
-    if not source.is_dir():
-        raise UserError(f"{source}: no such file or folder: name an image or a folder of images")
-    images = sorted(path for path in source.iterdir() if path.suffix.lower() in SUFFIXES)
-    if not images:
-        raise UserError(f"{source}: no image in this folder (looked for {', '.join(SUFFIXES)})")
-    return images
+    file: str
+    reason: str
+    """One word or two joined by an underscore, the same for all of a kind."""
+    detail: str
+    """What was found, and what to do."""
 
 
-def readable(images: list[Path], max_pixels: int | None = None) -> tuple[list[Path], dict[str, str]]:
-    """The images that decode, and why each of the others is left out, by file name; each is decoded once.
+class Found(NamedTuple):
+    """What came of a prediction."""
 
-    Args:
-        images: files.
-        max_pixels: what a larger one has in its header is not decoded; None is no limit.
-
-    Raises:
-        UserError: none of them decodes.
-    """
-    left_out: dict[str, str] = {}
-    for path in images:
-        try:
-            _read(path, max_pixels)
-        except UserError as error:
-            left_out[path.name] = str(error).removeprefix(f"{path}: ")
-    kept = [path for path in images if path.name not in left_out]
-    if not kept:
-        name, why = next(iter(left_out.items()))
-        others = f" (and {len(left_out) - 1} more, none of which can be read)" if len(left_out) > 1 else ""
-        raise UserError(f"{images[0].with_name(name)}: {why}{others}")
-    return kept, left_out
+    counts: dict[str, int]
+    """images, people, people_below_min_score."""
+    rejected: list[Rejected]
 
 
 def explainable(
-    predictor: Predictor, images: list[Path], labels: Path | None
-) -> "dict[Path, CocoImage | None]":
-    """The images with their labels, None without a file of them, before anything is written.
+    predictor: Predictor, sources: Sequence[Source], labels: Path | None
+) -> "dict[Source, CocoImage | None]":
+    """The labels of each source, None without a file of them, before anything is written.
 
     Args:
         labels: COCO keypoint annotation file, whose images are found by their file names.
@@ -82,121 +63,176 @@ def explainable(
     """
     if problem := why_not(predictor):
         raise UserError(f"--explain: {problem}")
-    for path in images:
-        if max(size := picture_size(path.read_bytes()) or (0, 0)) > LONGEST_JPEG_SIDE:
+    for path, _ in sources:
+        if (size := _declared(path)) and max(size) > LONGEST_JPEG_SIDE:
             raise UserError(
                 f"--explain: {path} is {size[0]} x {size[1]}, a page holds {LONGEST_JPEG_SIDE} a side at the "
                 "most: leave it out, or cut it"
             )
     if labels is None:
-        return dict.fromkeys(images)
+        return dict.fromkeys(sources)
     # Imported here as nothing else of a prediction needs what reads labels: pyarrow and pycocotools.
     from pipeline.prediction.labels import read_labels
 
     known = read_labels(labels, predictor.model.config.joints)
-    unknown = [path.name for path in images if path.name not in known]
+    unknown = [source.path.name for source in sources if source.path.name not in known]
     if unknown:
         raise UserError(f"--labels={labels}: no image {unknown[0]} in it: give its labels, or leave them out")
-    return {path: known[path.name] for path in images}
-
-
-def explain_images(
-    predictor: Predictor,
-    images: "Mapping[Path, CocoImage | None]",
-    folder: Path,
-    max_pixels: int | None = None,
-) -> None:
-    """Write a strip and a page of each image's grouping into a folder; images and labels of `explainable`."""
-    names = _picture_names([*images])
-    for (path, label), name in zip(images.items(), names, strict=True):
-        explain(predictor, _read(path, max_pixels), Path(name).stem, folder, label)
+    return {source: known[source.path.name] for source in sources}
 
 
 def predict_images(
     predictor: Predictor,
-    images: list[Path],
+    sources: Sequence[Source],
     out: Path,
     *,
     batch_size: int,
     max_pixels: int | None = None,
     min_score: float = 0.0,
-) -> dict[str, int]:
-    """Write {out}/people.json, last, and {out}/pictures/{name}.png, of images that are `readable`.
+    max_rejected: int | None = None,
+    labels: "Mapping[Source, CocoImage | None] | None" = None,
+) -> Found:
+    """Write {out}/people.json, last, and {out}/pictures/{name}.png; each file is read and decoded once.
 
     people.json is a COCO annotation file: `images` (id from 1, file_name, width, height), `annotations` (one
     a person, the best of an image first: keypoints with flag 2, or 0, 0, 0 where the joint is missing;
     num_keypoints, score, keypoint_scores, the bbox around the joints and its area) and `categories`. A
     photograph is read upright, as its orientation tag says, and positions are pixels of the upright picture.
+    What cannot be read is left out, named in the log, and listed in {out}/rejected.jsonl.
 
     Args:
         predictor: finds the people.
-        images: files, each whole.
+        sources: files.
         out: folder.
         batch_size: images that go through the network together at the most.
-        max_pixels: that the images of a batch have together at the most; None is no limit.
+        max_pixels: that one image, and those of a batch together, have at the most; None is no limit.
         min_score: people of a lower score are neither written nor drawn.
-
-    Returns:
-        Counts: images, people, people_below_min_score.
+        max_rejected: files that are left out at the most; None is any number.
+        labels: of `explainable`: each image's grouping is also written to {out}/explained, round by round.
 
     Raises:
-        UserError: an image that does not decode.
+        Failed: nothing could be read, or more than `max_rejected` could not.
     """
-    names = _picture_names(images)
-    skeleton = predictor.model.config.joints
-    entries: list[dict[str, Any]] = []
-    people: list[dict[str, Any]] = []
-    progress, below = Progress("predict", len(images)), 0
-    for paths in _batches(images, batch_size, max_pixels):
-        pictures = [_read(path, max_pixels) for path in paths]
-        for path, picture, everybody in zip(paths, pictures, predictor.predict(pictures), strict=True):
-            likely_P = everybody.score >= min_score
-            poses = Poses(everybody.keypoints[likely_P], everybody.score[likely_P])
-            below += int((~likely_P).sum())
-            drawn = draw_poses(picture, poses, skeleton=skeleton, min_score=min_score)
-            write_picture(out / "pictures" / names[len(entries)], drawn)
-            entries.append(image_entry(len(entries) + 1, path.name, picture))
-            people += annotations(entries[-1]["id"], len(people) + 1, poses)
-        progress.add(len(paths))
-    found = {"images": entries, "annotations": people, "categories": [category(skeleton)]}
-    write_json(out / "people.json", found)
-    return {"images": len(entries), "people": len(people), "people_below_min_score": below}
+    written = _Written(predictor, out, dict(zip(sources, _picture_names(sources), strict=True)), min_score)
+    rejected: list[Rejected] = []
+    progress, seen = Progress("predict", len(sources)), 0
+    for batch in _batches(sources, batch_size, max_pixels, rejected):
+        _check_rejected(rejected, max_rejected, out)
+        found = predictor.predict([picture for _, picture in batch])
+        for (source, picture), people in zip(batch, found, strict=True):
+            written.add(source, picture, people)
+            if labels is not None:
+                page = str(PurePosixPath(written.names[source]).with_suffix(""))
+                explain(predictor, picture, page, out / "explained", labels[source])
+        progress.add(len(written.entries) + len(rejected) - seen)
+        seen = len(written.entries) + len(rejected)
+    _check_rejected(rejected, max_rejected, out)
+    if not written.entries:
+        file, _, why = rejected[0]
+        others = f" (and {len(rejected) - 1} more, none of which can be read)" if len(rejected) > 1 else ""
+        raise Failed(f"{file}: {why}{others}")
+    _list_rejected(out, rejected)
+    return Found(written.finish(), rejected)
 
 
-def _batches(images: list[Path], batch_size: int, max_pixels: int | None) -> Iterator[list[Path]]:
-    """The images in their order; one that is as large as a batch may be is one alone."""
-    if max_pixels is None:
-        yield from chunks(images, batch_size)
-        return
-    batch: list[Path] = []
+class _Written:
+    """The people of the pictures so far: drawn at once, listed at the end."""
+
+    def __init__(self, predictor: Predictor, out: Path, names: dict[Source, str], min_score: float) -> None:
+        self.skeleton = predictor.model.config.joints
+        self.out, self.names, self.min_score = out, names, min_score
+        self.entries: list[dict[str, Any]] = []
+        self.people: list[dict[str, Any]] = []
+        self.below = 0
+
+    def add(self, source: Source, picture: np.ndarray, everybody: Poses) -> None:
+        likely_P = everybody.score >= self.min_score
+        poses = Poses(everybody.keypoints[likely_P], everybody.score[likely_P])
+        self.below += int((~likely_P).sum())
+        drawn = draw_poses(picture, poses, skeleton=self.skeleton, min_score=self.min_score)
+        write_picture(self.out / "pictures" / self.names[source], drawn)
+        self.entries.append(image_entry(len(self.entries) + 1, source.name, picture))
+        self.people += annotations(self.entries[-1]["id"], len(self.people) + 1, poses)
+
+    def finish(self) -> dict[str, int]:
+        """Write people.json; returns counts."""
+        found = {"images": self.entries, "annotations": self.people, "categories": [category(self.skeleton)]}
+        write_json(self.out / "people.json", found)
+        return {
+            "images": len(self.entries),
+            "people": len(self.people),
+            "people_below_min_score": self.below,
+        }
+
+
+def _batches(
+    sources: Sequence[Source], batch_size: int, max_pixels: int | None, rejected: list[Rejected]
+) -> Iterator[list[tuple[Source, np.ndarray]]]:
+    """The pictures in their order, so many and of so many pixels at once; what is none goes to `rejected`."""
+    batch: list[tuple[Source, np.ndarray]] = []
     pixels = 0
-    for path in images:
-        own = prod(picture_size(path.read_bytes()) or (max_pixels, 1))
-        if batch and (len(batch) == batch_size or pixels + own > max_pixels):
+    for source in sources:
+        picture = _read(source.path, max_pixels)
+        if isinstance(picture, Rejected):
+            log.warning("predict: %s is left out: %s", source.name, picture.detail)
+            rejected.append(picture)
+            continue
+        own = picture.shape[0] * picture.shape[1]
+        if batch and (len(batch) == batch_size or (max_pixels is not None and pixels + own > max_pixels)):
             yield batch
             batch, pixels = [], 0
-        batch.append(path)
+        batch.append((source, picture))
         pixels += own
     if batch:
         yield batch
 
 
-def _read(path: Path, max_pixels: int | None) -> np.ndarray:
+def _read(path: Path, max_pixels: int | None) -> np.ndarray | Rejected:
     try:
         return decode_picture(path.read_bytes(), upright=True, max_pixels=max_pixels)
     except BadPicture as error:
-        if error.reason == "too_large":
-            raise UserError(f"{path}: {error}: make it smaller, or raise predict.max_pixels") from error
-        raise UserError(f"{path}: not a whole picture: {error}: remove or replace it") from error
+        detail = (
+            f"{error}: make it smaller, or raise predict.max_pixels"
+            if error.reason == "too_large"
+            else f"not a whole picture: {error}: remove or replace it"
+        )
+        return Rejected(str(path), error.reason, detail)
     except OSError as error:  # a folder, or a link that leads nowhere
-        raise UserError(f"{path}: {error.strerror or first_line(error)}: remove or replace it") from error
+        return Rejected(
+            str(path), "unreadable_file", f"{error.strerror or first_line(error)}: remove or replace it"
+        )
 
 
-def _picture_names(images: list[Path]) -> list[str]:
-    """Each image's name with .png; with its own suffix before where another is named alike; no name twice."""
-    stems, names = Counter(path.stem for path in images), dict[str, None]()
-    for path in images:
-        plain = path.stem if stems[path.stem] == 1 else path.name
-        more = (f"{path.name}-{number}" for number in count(2))
+def _declared(path: Path) -> tuple[int, int] | None:
+    """Width and height by the header; None where the file has none, which reading it will say."""
+    try:
+        return picture_size(path.read_bytes())
+    except (BadPicture, OSError):
+        return None
+
+
+def _check_rejected(rejected: list[Rejected], most: int | None, out: Path) -> None:
+    if most is not None and len(rejected) > most:
+        _list_rejected(out, rejected)
+        file, _, why = rejected[0]
+        raise Failed(
+            f"{len(rejected)} files cannot be read, more than predict.max_rejected={most}; the first is "
+            f"{file}: {why}. They are listed in {out / REJECTED}"
+        )
+
+
+def _list_rejected(out: Path, rejected: list[Rejected]) -> None:
+    """One JSON object a line; a list of an earlier run goes where nothing is rejected any more."""
+    if rejected or (out / REJECTED).exists():
+        write_text(out / REJECTED, "".join(json.dumps(each._asdict()) + "\n" for each in rejected))
+
+
+def _picture_names(sources: Sequence[Source]) -> list[str]:
+    """Each name with .png; with its own suffix before where another is named alike; no name twice."""
+    paths = [PurePosixPath(source.name) for source in sources]
+    stems, names = Counter(path.with_suffix("") for path in paths), dict[str, None]()
+    for path in paths:
+        plain = str(path.with_suffix("") if stems[path.with_suffix("")] == 1 else path)
+        more = (f"{path}-{number}" for number in count(2))
         names[next(f"{name}.png" for name in chain([plain], more) if f"{name}.png" not in names)] = None
     return [*names]

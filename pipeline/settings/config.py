@@ -135,6 +135,9 @@ class PredictConfig(Settings):
     by default."""
     min_score: float = setting(0.1, NOTHING, since="2026-11-29", before=0.0, ge=0.0)
     """People with a lower score are neither written nor drawn; 0 writes everybody that evaluation counts."""
+    max_rejected: int | None = setting(None, NOTHING, since="2026-11-29", before=None, ge=0)
+    """Files that cannot be read, above which the job ends with 1; null is any number. They are listed in
+    rejected.jsonl."""
 
 
 class TrackingConfig(Settings):

@@ -18,6 +18,7 @@ from pipeline.data.annotations import FIELDS
 from pipeline.data.coco_file import CocoImage
 from pipeline.prediction.explain import explain
 from pipeline.prediction.predict import explainable
+from pipeline.prediction.sources import Source, find_sources
 from tests.cases.browser import browser
 from tests.cases.core import INPUT, tiny_model
 
@@ -199,25 +200,29 @@ def test_the_picture_is_in_sight_and_nothing_is_wider_than_the_window(
     assert wide <= inner
 
 
+def _found(image: Path) -> list[Source]:
+    return find_sources([image])
+
+
 def test_what_cannot_be_explained_is_said_before_anything_is_written(tmp_path: Path) -> None:
     image = tmp_path / "b.jpg"
     image.write_bytes(encode_jpeg(_picture(), 90))
     with pytest.raises(UserError, match=r"no such file"):
-        explainable(_predictor(), [image], tmp_path / "none.json")
+        explainable(_predictor(), _found(image), tmp_path / "none.json")
     labels = tmp_path / "labels.json"
     labels.write_text("[]")
     with pytest.raises(UserError, match=r"labels\.json"):
-        explainable(_predictor(), [image], labels)
+        explainable(_predictor(), _found(image), labels)
     category = {"id": 1, "name": "person", "keypoints": [*JOINTS]}
     entry = {"id": 1, "file_name": "a.jpg", "width": INPUT, "height": INPUT}
     content = {"images": [entry], "annotations": [], "categories": [category]}
     labels.write_text(json.dumps(content))
     with pytest.raises(UserError, match=r"no image b\.jpg"):
-        explainable(_predictor(), [image], labels)
+        explainable(_predictor(), _found(image), labels)
     with pytest.raises(UserError, match=r"grouping\.decoder"):
-        explainable(_predictor(decoder="associative"), [image], None)
+        explainable(_predictor(decoder="associative"), _found(image), None)
     with pytest.raises(UserError, match=r"inference\.flip=false"):
-        explainable(Predictor(tiny_model(), inference=InferenceConfig(flip=True)), [image], None)
+        explainable(Predictor(tiny_model(), inference=InferenceConfig(flip=True)), _found(image), None)
     with pytest.raises(UserError, match=r"64 x 64.*32 x 64"):
         explain(_predictor(), _picture()[:, :32].copy(), "a", tmp_path / "out", _label())
     assert not (tmp_path / "out").exists()

@@ -16,14 +16,16 @@ from pycocotools.coco import COCO
 
 from hgg.config import ModelConfig
 from hgg.model import HGG
-from hgg.pictures import encode_jpeg
+from hgg.pictures import decode_picture, encode_jpeg
 from hgg.poses import Poses
 from hgg.predictor import Predictor, Watch, unwatched
 from hgg.skeleton import NUM_JOINTS
 from hgg.weights import save_model
 from pipeline.base import progress
-from pipeline.base.errors import UserError
-from pipeline.prediction.predict import explainable, find_images, predict_images, readable
+from pipeline.base.errors import Failed, UserError
+from pipeline.prediction import predict
+from pipeline.prediction.predict import Found, explainable, predict_images
+from pipeline.prediction.sources import Source, find_sources
 from tests.cases.pictures import empty_png
 
 NETWORK = {"input_size": 64, "stacks": 1, "channels": 8, "increase": 0, "depth": 1, "visual_dim": 4}
@@ -60,16 +62,19 @@ def folder(tmp_path: Path) -> Path:
     return source
 
 
-def test_images_of_a_folder_by_name(folder: Path) -> None:
-    assert [path.name for path in find_images(folder)] == ["a.JPG", "b.jpg", "b.png"]
-    assert find_images(folder / "b.jpg") == [folder / "b.jpg"]
+def _found(source: Path) -> list[Source]:
+    return find_sources([source])
+
+
+def _predict(sources: list[Source], out: Path, **options: Any) -> Found:
+    return predict_images(_Fixed(), sources, out, batch_size=2, **options)
 
 
 def test_people_below_the_least_score_are_neither_written_nor_drawn(folder: Path, tmp_path: Path) -> None:
-    source = find_images(folder / "b.jpg")
+    source = _found(folder / "b.jpg")
     everybody, likely, nobody = tmp_path / "everybody", tmp_path / "likely", tmp_path / "nobody"
-    predict_images(_Fixed(), source, everybody, batch_size=1)
-    assert predict_images(_Fixed(), source, likely, batch_size=1, min_score=0.5) == {
+    _predict(source, everybody)
+    assert _predict(source, likely, min_score=0.5).counts == {
         "images": 1,
         "people": 1,
         "people_below_min_score": 1,
@@ -77,7 +82,7 @@ def test_people_below_the_least_score_are_neither_written_nor_drawn(folder: Path
     assert [each["score"] for each in json.loads((likely / "people.json").read_text())["annotations"]] == [
         0.7
     ]
-    assert predict_images(_Fixed(), source, nobody, batch_size=1, min_score=0.9)["people"] == 0
+    assert _predict(source, nobody, min_score=0.9).counts["people"] == 0
     drawn = [(out / "pictures" / "b.png").read_bytes() for out in (everybody, likely, nobody)]
     assert drawn[0] == drawn[1]  # two joints alone are not drawn
     assert drawn[1] != drawn[2]
@@ -85,7 +90,7 @@ def test_people_below_the_least_score_are_neither_written_nor_drawn(folder: Path
 
 def test_people_json_is_a_coco_file_and_each_image_has_its_picture(folder: Path, tmp_path: Path) -> None:
     out = tmp_path / "out"
-    counts = predict_images(_Fixed(), find_images(folder), out, batch_size=2)
+    counts = _predict(_found(folder), out).counts
     assert counts == {"images": 3, "people": 6, "people_below_min_score": 0}
     assert sorted(path.name for path in (out / "pictures").iterdir()) == ["a.png", "b.jpg.png", "b.png.png"]
     coco: Any = COCO(str(out / "people.json"))
@@ -110,29 +115,47 @@ def _spoil(folder: Path) -> list[str]:
     return ["._b.jpg", "album.jpg", "gone.png", "phone.heic", "z.jpg"]
 
 
-def test_what_cannot_be_read_is_left_out_and_named(folder: Path) -> None:
-    spoiled = _spoil(folder)
-    images, left_out = readable(find_images(folder))
-    assert [path.name for path in images] == ["a.JPG", "b.jpg", "b.png"]
-    assert [*left_out] == spoiled
-    assert left_out["z.jpg"].startswith("not a whole picture: truncated: ")
-    assert left_out["album.jpg"].startswith("Is a directory: ")
-    assert left_out["gone.png"].startswith("No such file or directory: ")
-    assert left_out["phone.heic"].startswith("not a whole picture: not_decodable: ")
+def test_what_cannot_be_read_is_left_out_named_and_listed(folder: Path, tmp_path: Path) -> None:
+    spoiled, out = _spoil(folder), tmp_path / "out"
+    found = _predict(_found(folder), out)
+    assert found.counts["images"] == 3
+    assert [Path(each.file).name for each in found.rejected] == spoiled
+    why = {Path(each.file).name: (each.reason, each.detail) for each in found.rejected}
+    assert why["z.jpg"][0] == "truncated"
+    assert why["z.jpg"][1].startswith("not a whole picture: truncated: ")
+    assert why["album.jpg"][1].startswith("Is a directory: ")
+    assert why["gone.png"][1].startswith("No such file or directory: ")
+    assert why["phone.heic"][1].startswith("not a whole picture: not_decodable: ")
+    lines = (out / "rejected.jsonl").read_text().splitlines()
+    assert [json.loads(line) for line in lines] == [each._asdict() for each in found.rejected]
+    assert _predict(_found(folder / "b.jpg"), out).rejected == []
+    assert (out / "rejected.jsonl").read_text() == ""
 
 
 def test_where_nothing_can_be_read_the_first_is_named(tmp_path: Path) -> None:
     (tmp_path / "a.jpg").write_bytes(b"")
     (tmp_path / "b.jpg").write_bytes(b"no")
-    with pytest.raises(UserError, match=r"a\.jpg: not a whole picture: empty_file.* \(and 1 more"):
-        readable(find_images(tmp_path))
+    with pytest.raises(Failed, match=r"a\.jpg: not a whole picture: empty_file.* \(and 1 more"):
+        _predict(_found(tmp_path), tmp_path / "out")
+    assert not (tmp_path / "out").exists()
 
 
-def test_what_holds_no_image_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match="no image in this folder"):
-        find_images(tmp_path)
-    with pytest.raises(UserError, match="no such file or folder"):
-        find_images(tmp_path / "absent.jpg")
+def test_more_than_may_be_left_out_ends_it(folder: Path, tmp_path: Path) -> None:
+    spoiled, out = _spoil(folder), tmp_path / "out"
+    assert _predict(_found(folder), out, max_rejected=len(spoiled)).counts["images"] == 3
+    with pytest.raises(Failed, match=r"5 files cannot be read, more than predict\.max_rejected=4; the first"):
+        _predict(_found(folder), out, max_rejected=len(spoiled) - 1)
+
+
+def test_each_file_is_decoded_once(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    decoded: list[int] = []
+
+    def counted(data: bytes, **options: Any) -> np.ndarray:
+        decoded.append(len(data))
+        return decode_picture(data, **options)
+
+    monkeypatch.setattr(predict, "decode_picture", counted)
+    assert _predict(_found(folder), tmp_path / "out").counts["images"] == len(decoded) == 3
 
 
 def test_photographs_are_read_upright(tmp_path: Path) -> None:
@@ -140,7 +163,7 @@ def test_photographs_are_read_upright(tmp_path: Path) -> None:
     segment = b"\xff\xe1" + struct.pack(">H", len(tag) + 2) + tag
     plain = _jpeg(60, 40)
     (tmp_path / "turned.jpg").write_bytes(plain[:2] + segment + plain[2:])
-    predict_images(_Fixed(), [tmp_path / "turned.jpg"], tmp_path / "out", batch_size=1)
+    _predict(_found(tmp_path / "turned.jpg"), tmp_path / "out")
     (image,) = json.loads((tmp_path / "out" / "people.json").read_text())["images"]
     assert (image["width"], image["height"]) == (40, 60)
 
@@ -150,7 +173,7 @@ def test_progress_is_logged(
 ) -> None:
     monkeypatch.setattr(progress, "LOG_SECONDS", 0.0)
     with caplog.at_level("INFO", logger="pipeline.base.progress"):
-        predict_images(_Fixed(), find_images(folder), tmp_path / "out", batch_size=2)
+        _predict(_found(folder), tmp_path / "out")
     assert caplog.messages[0].startswith("predict: 2 of 3 images, ")
 
 
@@ -190,7 +213,7 @@ def test_the_command_leaves_out_what_it_cannot_read_and_names_it(command: Comman
     done = command("--checkpoint", "model.pt", "--source", folder, "--out", "out")
     assert done.returncode == 0, done.stderr
     results = json.loads(done.stdout.splitlines()[-1])
-    assert (results["images"], [*results["left_out"]]) == (3, spoiled)
+    assert (results["images"], [Path(file).name for file in results["left_out"]]) == (3, spoiled)
     assert done.stderr.count(" is left out: ") == done.stderr.count("\n") == len(spoiled)
 
 
@@ -223,10 +246,11 @@ def test_the_command_refuses_bad_input_in_one_line(
         ),
     }[case]
     done = command("--out", "out", *arguments)
-    assert done.returncode == 2
+    assert done.returncode == (1 if case == "truncated" else 2)
     assert said in done.stderr
-    assert done.stderr.startswith("error: ")
-    assert done.stderr.count("\n") == 1
+    *before, last = done.stderr.splitlines()
+    assert last.startswith("error: ")
+    assert len(before) == (case == "truncated")  # that it is left out
     assert done.stdout == ""
     assert not (tmp_path / "out").exists()
 
@@ -235,7 +259,7 @@ def test_images_that_are_named_alike_have_a_picture_each(tmp_path: Path) -> None
     images = [tmp_path / name for name in ("a.jpg", "a.png", "a.jpg.png", "b.jpg")]
     for path in images:
         path.write_bytes(encode_jpeg(np.full((48, 64, 3), 90, np.uint8), 90))
-    assert predict_images(_Fixed(), images, tmp_path / "out", batch_size=2)["images"] == 4
+    assert _predict(find_sources(images), tmp_path / "out").counts["images"] == 4
     pictures = {path.name for path in (tmp_path / "out" / "pictures").iterdir()}
     assert pictures == {"a.jpg.png", "a.png.png", "a.jpg.png-2.png", "b.png"}
 
@@ -258,33 +282,34 @@ def test_a_batch_is_bounded_by_its_pixels_and_by_its_number(tmp_path: Path) -> N
     for path, (height, width) in zip(images, sides, strict=True):
         path.write_bytes(empty_png(width, height))
     predictor = _Seeing()
-    counts = predict_images(predictor, images, tmp_path / "out", batch_size=3, max_pixels=4800)
+    sources = find_sources(images)
+    counts = predict_images(predictor, sources, tmp_path / "out", batch_size=3, max_pixels=4800)
     assert predictor.batches == [2, 1, 3, 1]
     found = (tmp_path / "out" / "people.json").read_bytes()
     predictor = _Seeing()
-    assert predict_images(predictor, images, tmp_path / "out", batch_size=3) == counts
+    assert predict_images(predictor, sources, tmp_path / "out", batch_size=3) == counts
     assert predictor.batches == [3, 3, 1]
     assert (tmp_path / "out" / "people.json").read_bytes() == found
 
 
-def test_a_photograph_of_more_pixels_is_left_out_and_named(folder: Path) -> None:
+def test_a_photograph_of_more_pixels_is_left_out_and_named(folder: Path, tmp_path: Path) -> None:
     (folder / "huge.png").write_bytes(empty_png(61, 40))
     (folder / "long.bmp").write_bytes(
         b"BM" + struct.pack("<IIIIiiHHIIiiII", 0, 0, 54, 40, 1_000_001, 1, 1, 24, 0, 0, 0, 0, 0, 0)
     )
-    images, left_out = readable(find_images(folder), 2400)
-    assert [path.name for path in images] == ["a.JPG", "b.jpg", "b.png"]
-    assert left_out["huge.png"] == (
+    found = _predict(_found(folder), tmp_path / "out", max_pixels=2400)
+    assert found.counts["images"] == 3
+    assert {Path(each.file).name: each.detail for each in found.rejected}["huge.png"] == (
         "too_large: 61 x 40 pixels, more than 2400: make it smaller, or raise predict.max_pixels"
     )
-    _, left_out = readable(find_images(folder), 10**9)
-    assert left_out["long.bmp"].startswith("too_large: 1000001 x 1 pixels, more than 1000000 a side: ")
+    found = _predict(_found(folder), tmp_path / "out", max_pixels=10**9)
+    assert found.rejected[0].detail.startswith("too_large: 1000001 x 1 pixels, more than 1000000 a side: ")
 
 
 def test_a_page_that_cannot_hold_a_picture_is_refused_before_anything_is_written(tmp_path: Path) -> None:
     (tmp_path / "long.png").write_bytes(empty_png(65_501, 1))
     with pytest.raises(UserError, match=r"--explain: .*long\.png is 65501 x 1, a page holds 65500 a side"):
-        explainable(_Fixed(), [tmp_path / "long.png"], None)
+        explainable(_Fixed(), _found(tmp_path / "long.png"), None)
 
 
 PEAK = """
@@ -322,5 +347,5 @@ def test_the_command_takes_little_memory_for_pictures_that_declare_much(
         (folder / f"bomb{number}.png").write_bytes(empty_png(18_700, 18_700))
     after, results = peak("--out", "after")
     assert results["images"] == 3
-    assert [*results["left_out"]] == ["bomb0.png", "bomb1.png", "bomb2.png"]
+    assert [Path(file).name for file in results["left_out"]] == ["bomb0.png", "bomb1.png", "bomb2.png"]
     assert after - before < 100
