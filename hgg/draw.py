@@ -43,6 +43,7 @@ def draw_poses(
     min_score: float = 0.1,
     scores: bool = True,
     colours: Sequence[int] | None = None,
+    labels: Sequence[str] | None = None,
     skeleton: Skeleton = COCO,
 ) -> np.ndarray:
     """A copy of the image with people on it.
@@ -56,6 +57,7 @@ def draw_poses(
         min_score: people whose score is below are left out; most grew from one stray candidate.
         scores: whether each person's score is written beside it.
         colours: index into `COLOURS` of each person; by default in order.
+        labels: what is written beside each person in the place of its score.
         skeleton: the people's joint types.
 
     Returns: RGB uint8, enlarged where the image is small.
@@ -77,7 +79,8 @@ def draw_poses(
         colour = COLOURS[chosen[person] % len(COLOURS)]
         _draw_person(canvas, points_J2, seen, colour, skeleton)
         if scores:
-            _write_score(canvas, f"{poses.score[person]:.2f}", points_J2[seen], colour)
+            text = f"{poses.score[person]:.2f}" if labels is None else labels[person]
+            _write_label(canvas, text, points_J2[seen], colour)
     return canvas
 
 
@@ -104,7 +107,7 @@ def _fixed(point: np.ndarray) -> tuple[int, int]:
     return x, y
 
 
-def _write_score(canvas: np.ndarray, text: str, points: np.ndarray, colour: Sequence[int]) -> None:
+def _write_label(canvas: np.ndarray, text: str, points: np.ndarray, colour: Sequence[int]) -> None:
     """A small label above the person's highest joint, kept inside the image."""
     (width, height), _ = cv2.getTextSize(text, FONT, FONT_SCALE, 1)
     top = points[points[:, 1].argmin()]

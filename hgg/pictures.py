@@ -58,7 +58,7 @@ def decode_picture(data: bytes, *, upright: bool = False, max_pixels: int | None
     # Coded data cannot hold these markers, and a thumbnail with its own end comes before the last scan.
     if data.startswith(JPEG_START) and data.rfind(JPEG_END) < data.rfind(SCAN_START):
         raise BadPicture("truncated", f"no end marker in {len(data)} bytes of JPEG")
-    with _stderr_to_file() as complaints:
+    with stderr_to_file() as complaints:
         picture = _decode(data, UPRIGHT if upright else AS_STORED)
         complaints.seek(0)
         complaint = complaints.read().decode(errors="replace").strip()
@@ -144,7 +144,7 @@ def _decode(data: bytes, flags: int) -> np.ndarray | None:
 
 
 @contextmanager
-def _stderr_to_file() -> Iterator[IO[bytes]]:
+def stderr_to_file() -> Iterator[IO[bytes]]:
     """Catch what C code writes to stderr: the JPEG library reports damage there and nowhere else."""
     kept = os.dup(STDERR)
     with tempfile.TemporaryFile() as file:

@@ -1,4 +1,4 @@
-"""Find the people of images, folders, patterns and lists: JSON in COCO's keypoint format, and pictures."""
+"""Find the people of images, folders, videos and cameras: JSON in COCO's keypoint format, and pictures."""
 
 import argparse
 import sys
@@ -12,7 +12,10 @@ sys.path[:] = [str(ROOT), *(place for place in sys.path if Path(place).resolve()
 from pipeline.commands.job import run_job
 from pipeline.settings.config import RunConfig
 
-SOURCES = "image, folder, pattern as 'photos/*.jpg', list of them; by default a few of the validation split"
+SOURCES = (
+    "image, folder, pattern as 'photos/*.jpg', list of them (.txt), video, camera's number or stream's "
+    "address; by default a few images of the validation split"
+)
 
 
 def main(config: RunConfig, arguments: argparse.Namespace) -> dict[str, Any]:
@@ -30,18 +33,20 @@ def main(config: RunConfig, arguments: argparse.Namespace) -> dict[str, Any]:
         explain=arguments.explain,
         labels=arguments.labels,
         recursive=arguments.recursive,
+        track=arguments.track,
     )
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """What predict takes beside the settings."""
-    parser.add_argument(
-        "--source", action="append", default=[], type=Path, help="the same as SOURCE; may be repeated"
-    )
+    parser.add_argument("--source", action="append", default=[], help="the same as SOURCE; may be repeated")
     parser.add_argument(
         "--recursive",
         action="store_true",
         help="look into the folders in a folder too; names tell them apart",
+    )
+    parser.add_argument(
+        "--track", action="store_true", help="follow the people of videos: an id each, and steadier joints"
     )
     parser.add_argument("--out", type=Path, help="folder to write to; by default {run_root}/{trial}/predict")
     parser.add_argument(

@@ -186,10 +186,10 @@ def _print_results(main: Callable[..., dict[str, Any]], *arguments: Any) -> int:
     return DONE
 
 
-def told_apart(words: list[str]) -> tuple[list[Path], list[str]]:
+def told_apart(words: list[str]) -> tuple[list[str], list[str]]:
     """Files and folders, and settings: what reads as key.sub=value is one, unless a file is called so."""
     settings = [word for word in words if SETTING.match(word) and not Path(word).exists()]
-    return [Path(word) for word in words if word not in settings], settings
+    return [word for word in words if word not in settings], settings
 
 
 def _parser(name: str, description: str, sources: str) -> argparse.ArgumentParser:

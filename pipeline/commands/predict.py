@@ -3,16 +3,21 @@
 import logging
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from hgg.predictor import Predictor
-from pipeline.base.errors import UserError
+from pipeline.base.errors import Failed, UserError
 from pipeline.data.formats import image_folder
 from pipeline.evaluation.trained import default_model, model_file, shipped_model, trained_model
 from pipeline.prediction.predict import explainable, predict_images
-from pipeline.prediction.sources import Source, find_sources
+from pipeline.prediction.sources import Source, find_sources, is_video
+from pipeline.prediction.video import Following, predict_video, video_names
+from pipeline.prediction.video_file import BadVideo
 from pipeline.settings.config import RunConfig
 from pipeline.tracking.registry import local_model
+
+if TYPE_CHECKING:
+    from pipeline.data.coco_file import CocoImage
 
 log = logging.getLogger(__name__)
 
@@ -20,13 +25,14 @@ log = logging.getLogger(__name__)
 def run_prediction(
     config: RunConfig,
     *,
-    sources: Sequence[Path],
+    sources: Sequence[str | Path],
     out: Path | None,
     checkpoint: Path | None,
     own_settings: bool,
     explain: bool,
     labels: Path | None,
     recursive: bool = False,
+    track: bool = False,
 ) -> dict[str, Any]:
     """Write people.json, pictures/ and, if they are to be explained, explained/; returns places and counts.
 
@@ -35,7 +41,8 @@ def run_prediction(
 
     Args:
         config: settings.
-        sources: images, folders, patterns and lists; none are a few of the validation split.
+        sources: images, folders, patterns, lists, videos, cameras and streams; none are a few images of the
+            validation split.
         out: folder to write to; None is {outputs}/predict.
         checkpoint: model file, or a registered one as models:/hgg@champion; None is the configuration's, or
             the small one that comes along where `own_settings` are asked for and that is not there.
@@ -44,6 +51,7 @@ def run_prediction(
         explain: whether each grouping is also written round by round.
         labels: COCO keypoint annotation file of the images, for the oracle's grouping.
         recursive: whether a folder stands for the folders in it too.
+        track: whether the people of videos are followed from frame to frame.
 
     Raises:
         UserError: no image, no model, or what does not go together.
@@ -52,39 +60,95 @@ def run_prediction(
     out = out or config.outputs / "predict"
     if out.exists() and not out.is_dir():
         raise UserError(f"--out={out}: a file is there: name a folder")
-    found, place = _sources(config, sources, recursive)
-    if checkpoint is None and own_settings:
-        checkpoint = _shipped_instead(config)
-    file = local_model(config, checkpoint) if checkpoint else model_file(config)
-    settings = None if checkpoint and own_settings else config.model
-    predictor = Predictor(trained_model(file, settings, config.train.use_gpu), inference=config.inference)
     if labels is not None and not explain:
         raise UserError(f"--labels={labels}: only --explain looks at labels: add it")
+    videos = [str(word) for word in sources if is_video(word)]
+    words = [word for word in sources if not is_video(word)]
+    found = _images(config, words, recursive) if words or not videos else []
+    predictor = _predictor(config, checkpoint, own_settings)
+    results: dict[str, Any] = {"source": ", ".join(map(str, sources)) or str(_validation(config))}
+    if found:
+        results |= _of_images(
+            config, predictor, found, out, explainable(predictor, found, labels) if explain else None
+        )
+    if videos:
+        results["videos"] = _of_videos(config, predictor, videos, out, track)
+    return results
+
+
+def _of_images(
+    config: RunConfig,
+    predictor: Predictor,
+    sources: list[Source],
+    out: Path,
+    labels: "dict[Source, CocoImage | None] | None",
+) -> dict[str, Any]:
     done = predict_images(
         predictor,
-        found,
+        sources,
         out,
         batch_size=config.evaluate.batch_size,
         max_pixels=config.predict.max_pixels,
         min_score=config.predict.min_score,
         max_rejected=config.predict.max_rejected,
-        labels=explainable(predictor, found, labels) if explain else None,
+        labels=labels,
     )
     return {
-        "source": place,
         "people_file": str(out / "people.json"),
         "pictures": str(out / "pictures"),
-        **({"explained": str(out / "explained")} if explain else {}),
+        **({"explained": str(out / "explained")} if labels is not None else {}),
         **({"left_out": {each.file: each.detail for each in done.rejected}} if done.rejected else {}),
     } | done.counts
 
 
-def _sources(config: RunConfig, words: Sequence[Path], recursive: bool) -> tuple[list[Source], str]:
-    """The pictures, and where they are."""
+def _of_videos(
+    config: RunConfig, predictor: Predictor, places: list[str], out: Path, track: bool
+) -> dict[str, Any]:
+    """What came of each video by its name; one that cannot be read is told, and ends nothing but itself."""
+    settings = config.predict
+    following = Following(settings.track_oks, settings.track_frames, settings.smooth, settings.smooth_beta)
+    done: dict[str, Any] = {}
+    failed: list[str] = []
+    for place, name in zip(places, video_names(places), strict=True):
+        try:
+            done[name] = predict_video(
+                predictor,
+                place,
+                out,
+                name,
+                batch_size=config.evaluate.batch_size,
+                min_score=settings.min_score,
+                following=following if track else None,
+                most_frames=settings.max_frames,
+                draw=settings.video,
+            )
+        except BadVideo as error:
+            log.warning("predict: %s is left out: %s", place, error)
+            failed.append(f"{place}: {error}")
+            done[name] = {"left_out": str(error)}
+    if len(failed) == len(places) or (
+        settings.max_rejected is not None and len(failed) > settings.max_rejected
+    ):
+        raise Failed(f"{failed[0]} (of {len(places)} videos {len(failed)} cannot be read)")
+    return done
+
+
+def _predictor(config: RunConfig, checkpoint: Path | None, own_settings: bool) -> Predictor:
+    if checkpoint is None and own_settings:
+        checkpoint = _shipped_instead(config)
+    file = local_model(config, checkpoint) if checkpoint else model_file(config)
+    settings = None if checkpoint and own_settings else config.model
+    return Predictor(trained_model(file, settings, config.train.use_gpu), inference=config.inference)
+
+
+def _images(config: RunConfig, words: Sequence[str | Path], recursive: bool) -> list[Source]:
     if words:
-        return find_sources(words, recursive), ", ".join(map(str, words))
-    place = image_folder(config.data, config.data.val_split)
-    return find_sources([place])[: config.evaluate.pictures], str(place)
+        return find_sources(words, recursive)
+    return find_sources([_validation(config)])[: config.evaluate.pictures]
+
+
+def _validation(config: RunConfig) -> Path:
+    return image_folder(config.data, config.data.val_split)
 
 
 def _shipped_instead(config: RunConfig) -> Path | None:

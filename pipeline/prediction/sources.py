@@ -1,5 +1,6 @@
 """What is to be predicted: files, folders, patterns and lists become pictures with names."""
 
+import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path, PurePosixPath
 from typing import NamedTuple
@@ -9,6 +10,11 @@ from pipeline.base.s3 import as_path, in_store
 
 SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff", ".heic", ".heif", ".avif")
 """Files that are taken for images; OpenCV cannot read all of them everywhere, and then they are left out."""
+
+VIDEOS = (".mp4", ".mov", ".m4v", ".avi", ".mkv", ".webm", ".mpg", ".mpeg", ".wmv", ".gif")
+"""Files that are taken for videos."""
+
+STREAM = re.compile(r"(rtsp|rtmp|https?|udp|srt)://")
 
 LISTS = (".txt", ".lst")
 """Files that are taken for lists: a file, folder or pattern a line, relative ones of the list's folder."""
@@ -24,7 +30,13 @@ class Source(NamedTuple):
     """What it is called in results: its path below the folder that was named, or the file's name."""
 
 
-def find_sources(words: Sequence[Path], recursive: bool = False) -> list[Source]:
+def is_video(word: str | Path) -> bool:
+    """Whether a word is a video file by its name, a camera's number or the address of a stream."""
+    text = str(word)
+    return text.isdigit() or STREAM.match(text) is not None or text.lower().endswith(VIDEOS)
+
+
+def find_sources(words: Sequence[str | Path], recursive: bool = False) -> list[Source]:
     """The pictures that words stand for, each once, in the order of the words and by name in each.
 
     Args:
@@ -36,7 +48,7 @@ def find_sources(words: Sequence[Path], recursive: bool = False) -> list[Source]
     """
     found: dict[Path, Source] = {}
     for word in words:
-        for source in _of_word(as_path(word), recursive):
+        for source in _of_word(as_path(Path(word)), recursive):
             found.setdefault(source.path, source)
     return [*found.values()]
 

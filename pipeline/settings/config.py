@@ -138,6 +138,18 @@ class PredictConfig(Settings):
     max_rejected: int | None = setting(None, NOTHING, since="2026-11-29", before=None, ge=0)
     """Files that cannot be read, above which the job ends with 1; null is any number. They are listed in
     rejected.jsonl."""
+    max_frames: int | None = setting(None, NOTHING, since="2026-11-29", before=None, ge=1)
+    """Frames of a video, camera or stream after which it ends; null is all, or until Ctrl-C."""
+    video: bool = setting(True, NOTHING, since="2026-11-29", before=True)
+    """Whether a video's people are also drawn, as an mp4."""
+    track_oks: float = setting(0.2, NOTHING, since="2026-11-29", before=0.2, ge=0.0, le=1.0)
+    """OKS (with constants twice COCO's) below which a person is not who it was in the frame before."""
+    track_frames: int = setting(30, NOTHING, since="2026-11-29", before=30, ge=0)
+    """Frames without a person after which its id is not given again."""
+    smooth: float = setting(1.0, NOTHING, since="2026-11-29", before=1.0, ge=0.0)
+    """Cutoff in Hz of the One-Euro filter of who is followed: lower is steadier and later; 0 is none."""
+    smooth_beta: float = setting(0.05, NOTHING, since="2026-11-29", before=0.05, ge=0.0)
+    """How much a pixel a second adds to that cutoff: higher follows fast joints sooner."""
 
 
 class TrackingConfig(Settings):

@@ -64,7 +64,7 @@ def test_settings_and_sources_are_told_apart(tmp_path: Path, monkeypatch: pytest
     Path("a=b.jpg").touch()
     words = ["photo.jpg", "predict.min_score=0.2", "a=b.jpg", "run_root=x", "photos/1=2.png"]
     sources, settings = told_apart(words)
-    assert sources == [Path("photo.jpg"), Path("a=b.jpg"), Path("photos/1=2.png")]
+    assert sources == ["photo.jpg", "a=b.jpg", "photos/1=2.png"]
     assert settings == ["predict.min_score=0.2", "run_root=x"]
 
 

@@ -1,0 +1,239 @@
+"""A video to people: a line of JSON and rows of Parquet a frame, and the frames with people drawn on them."""
+
+import importlib.util
+import json
+import logging
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from itertools import chain, count, islice
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+
+from hgg.draw import draw_poses
+from hgg.poses import Poses
+from hgg.predictor import Predictor
+from hgg.skeleton import Skeleton
+from pipeline.base.files import atomic_path
+from pipeline.base.progress import Progress, chunks
+from pipeline.prediction.tracks import NO_ID, OneEuro, Tracker
+from pipeline.prediction.video_file import BadVideo, Drawn, Frame, opened
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+ROW_GROUP = 1000  # rows of Parquet that are kept until they are written
+
+log = logging.getLogger(__name__)
+
+
+class Following(NamedTuple):
+    """How people are followed from frame to frame (`pipeline.prediction.tracks`)."""
+
+    least_oks: float
+    most_missed: int
+    cutoff: float
+    """Of the One-Euro filter in Hz; 0 leaves joints where they were found."""
+    beta: float
+
+
+def predict_video(
+    predictor: Predictor,
+    place: str,
+    out: Path,
+    name: str,
+    *,
+    batch_size: int,
+    min_score: float,
+    following: Following | None = None,
+    most_frames: int | None = None,
+    draw: bool = True,
+) -> dict[str, Any]:
+    """Write {out}/{name}.jsonl, {name}.parquet (where pyarrow is installed) and {name}.mp4.
+
+    A line is a frame: `frame` from 0, `seconds`, and `people`, the best first, each with `id` (where they are
+    followed; null for who may be a guess), `score`, `keypoints` (x, y, flag as in COCO) and
+    `keypoint_scores`. A row of Parquet is a person of a frame. Positions are pixels of the upright frame.
+    Memory holds a batch of frames, however long the video is. Ctrl-C ends a camera or a stream: what was
+    seen until then is kept.
+
+    Args:
+        predictor: finds the people.
+        place: a file, a camera's number, or a stream's address.
+        out: folder.
+        name: of the files.
+        batch_size: frames that go through the network together.
+        min_score: people of a lower score are neither written, drawn nor followed.
+        following: how people are given ids; None gives none.
+        most_frames: after which it ends; None is the whole video.
+        draw: whether the mp4 is written.
+
+    Returns:
+        frames, frames_missing (that the file says it has, and that do not decode), people, seconds, and the
+        files.
+
+    Raises:
+        BadVideo: nothing that can be read, or no frame in it.
+    """
+    skeleton = predictor.model.config.joints
+    follower = _Follower(skeleton, following) if following else None
+    with opened(place) as video, ExitStack() as stack:
+        frames = islice(video, most_frames)
+        total = min(video.frames, most_frames or video.frames)
+        progress = Progress(f"predict {name}", total, "frames")
+        lines = stack.enter_context(_lines(out / f"{name}.jsonl"))
+        table = stack.enter_context(_table(out / f"{name}.parquet", skeleton))
+        drawn = stack.enter_context(Drawn(out / name, video.rate)) if draw else None
+        seen, people, seconds = 0, 0, 0.0
+        for batch in chunks(_until_stopped(frames), batch_size):
+            found = predictor.predict([frame.picture for frame in batch])
+            for frame, everybody in zip(batch, found, strict=True):
+                likely_P = everybody.score >= min_score
+                poses = Poses(everybody.keypoints[likely_P], everybody.score[likely_P])
+                ids = [NO_ID] * len(poses.score)
+                if follower is not None:
+                    poses, ids = follower(poses, frame.seconds)
+                rows = [*_rows(frame, poses, ids)]
+                lines.write(_line(frame, rows))
+                table.add(rows)
+                if drawn is not None:
+                    drawn.add(_picture(frame, poses, ids if follower else None, skeleton))
+                seen, people, seconds = seen + 1, people + len(rows), frame.seconds
+            progress.add(len(batch))
+        if not seen:
+            raise BadVideo("no_frames", "it opens, and no frame of it decodes")
+    missing = max(0, total - seen)
+    if missing:
+        log.warning("predict: %s: %d of %d frames do not decode: it was cut off", name, missing, total)
+    files = {"lines": out / f"{name}.jsonl", "table": table.path, "video": drawn.path if drawn else None}
+    return {
+        "frames": seen,
+        "frames_missing": missing,
+        "people": people,
+        "seconds": round(seconds, 3),
+        **({"ids": follower.tracker.ids} if follower else {}),
+        **{key: str(path) for key, path in files.items() if path is not None},
+    }
+
+
+def video_names(places: Sequence[str]) -> list[str]:
+    """What the files of each video are called: by its own name, camera0, or stream; no name twice."""
+    names = dict[str, None]()
+    for place in places:
+        plain = f"camera{place}" if place.isdigit() else "stream" if "://" in place else Path(place).stem
+        more = (f"{plain}-{number}" for number in count(2))
+        names[next(name for name in chain([plain], more) if name not in names)] = None
+    return [*names]
+
+
+class _Follower:
+    """Gives people ids and, where asked for, steadier joints."""
+
+    def __init__(self, skeleton: Skeleton, following: Following) -> None:
+        self.tracker = Tracker(skeleton, following.least_oks, following.most_missed)
+        self.following = following
+        self.filters: dict[int, OneEuro] = {}
+
+    def __call__(self, poses: Poses, seconds: float) -> tuple[Poses, list[int]]:
+        ids = self.tracker.update(poses, seconds).tolist()
+        if self.following.cutoff > 0:
+            keypoints_PJ3 = poses.keypoints.copy()
+            for person, one in enumerate(ids):
+                if one != NO_ID:
+                    smooth = self.filters.setdefault(one, OneEuro(self.following.cutoff, self.following.beta))
+                    keypoints_PJ3[person] = smooth(keypoints_PJ3[person], seconds)
+            poses = Poses(keypoints_PJ3, poses.score)
+            known = {track.id for track in self.tracker.tracks}
+            self.filters = {one: each for one, each in self.filters.items() if one in known}
+        return poses, ids
+
+
+def _until_stopped(frames: Iterator[Frame]) -> Iterator[Frame]:
+    """The frames until Ctrl-C, which is how a camera or a stream ends."""
+    try:
+        yield from frames
+    except KeyboardInterrupt:
+        log.info("predict: stopped: what was seen until now is written")
+
+
+def _rows(frame: Frame, poses: Poses, ids: list[int]) -> Iterator[dict[str, Any]]:
+    keypoints_PJ3 = poses.keypoints.astype(np.float64)
+    for joints_J3, score, one in zip(keypoints_PJ3, poses.score, ids, strict=True):
+        there_J = joints_J3[:, 2] > 0
+        places_J3 = np.concatenate([joints_J3[:, :2].round(2), 2.0 * there_J[:, None]], axis=1)
+        yield {
+            "frame": frame.number,
+            "seconds": round(frame.seconds, 4),
+            "id": None if one == NO_ID else one,
+            "score": round(float(score), 6),
+            "keypoints": (places_J3 * there_J[:, None]).ravel().tolist(),
+            "keypoint_scores": joints_J3[:, 2].round(4).tolist(),
+        }
+
+
+def _line(frame: Frame, rows: list[dict[str, Any]]) -> str:
+    people = [{key: row[key] for key in row if key not in ("frame", "seconds")} for row in rows]
+    return json.dumps({"frame": frame.number, "seconds": round(frame.seconds, 4), "people": people}) + "\n"
+
+
+def _picture(frame: Frame, poses: Poses, ids: list[int] | None, skeleton: Skeleton) -> np.ndarray:
+    if ids is None:
+        return draw_poses(frame.picture, poses, skeleton=skeleton, min_score=0.0)
+    spare = count(max(ids, default=0) + 1)
+    colours = [next(spare) if one == NO_ID else one for one in ids]
+    labels = ["?" if one == NO_ID else str(one) for one in ids]
+    look: dict[str, Any] = {"skeleton": skeleton, "min_score": 0.0}
+    return draw_poses(frame.picture, poses, colours=colours, labels=labels, **look)
+
+
+@contextmanager
+def _lines(path: Path) -> Iterator[Any]:
+    with atomic_path(path) as temporary, temporary.open("w", encoding="utf-8") as file:
+        yield file
+
+
+class _Table:
+    """Rows of Parquet, so many at a time; nothing where pyarrow is not installed (the extra `pipeline`)."""
+
+    def __init__(self, path: Path | None, write: Any = None, schema: "pa.Schema | None" = None) -> None:
+        self.path, self._write, self._schema = path, write, schema
+        self._rows: list[dict[str, Any]] = []
+
+    def add(self, rows: list[dict[str, Any]]) -> None:
+        if self._write is None:
+            return
+        self._rows += rows
+        if len(self._rows) >= ROW_GROUP:
+            self.flush()
+
+    def flush(self) -> None:
+        if self._write is None:
+            return
+        import pyarrow as pa
+
+        self._write(pa.Table.from_pylist(self._rows, schema=self._schema))
+        self._rows = []
+
+
+@contextmanager
+def _table(path: Path, skeleton: Skeleton) -> Iterator[_Table]:
+    if importlib.util.find_spec("pyarrow") is None:
+        log.info("predict: no %s: pip install 'hgg[pipeline]' brings pyarrow", path.name)
+        yield _Table(None)
+        return
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    schema = pa.schema(
+        [
+            *(("frame", pa.int64()), ("seconds", pa.float64()), ("id", pa.int64()), ("score", pa.float64())),
+            ("keypoints", pa.list_(pa.float64(), 3 * skeleton.count)),
+            ("keypoint_scores", pa.list_(pa.float64(), skeleton.count)),
+        ],
+        metadata={"joints": json.dumps(skeleton.names)},
+    )
+    with atomic_path(path) as temporary, pq.ParquetWriter(temporary, schema) as writer:
+        table = _Table(path, writer.write_table, schema)
+        yield table
+        table.flush()
