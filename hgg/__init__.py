@@ -1,27 +1,25 @@
 """HGG: differentiable hierarchical graph grouping for multi-person pose estimation (ECCV 2020).
 
-import hgg
-model = hgg.load("model.pt")
-people = model("photo.jpg")
-people.draw("people.png")
+    import hgg
+    model = hgg.load("model.pt")
+    people = model("photo.jpg")
+    people.draw("people.png")
+
+`hgg.pose_model` says what may be given to `load` and to a model, and what comes out.
 """
 
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from hgg.pose_model import PoseModel
+    from hgg.pose_model import load
 
 __all__ = ["load"]
 
 
-def load(source: str | Path, **options: Any) -> "PoseModel":
-    """A trained model of a file, or of a registry: a function from pictures to people.
-
-    `hgg.pose_model.load` has the options; `PoseModel` says what may be given to a model, `People` what comes
-    out.
-    """
-    # Imported here so that importing hgg, as every part of it does, costs nothing.
+def __getattr__(name: str) -> Any:
+    """`load`, imported when it is asked for: importing hgg, as every part of it does, costs nothing."""
+    if name != "load":
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     from hgg import pose_model
 
-    return pose_model.load(source, **options)
+    return pose_model.load

@@ -12,8 +12,8 @@ from typing import Any
 from pipeline.base.provenance import REPOSITORY
 from pipeline.commands.job import BAD_INPUT, DONE, run_job
 
-FOLDERS = ("jobs", "hgg_jobs")
-"""Where the jobs are below the folder that `pipeline` is in: of a clone, and of an installed package."""
+FOLDERS = ("hgg_jobs", "jobs")
+"""Where the jobs are below the folder that `pipeline` is in: of an installed package, and of a clone."""
 
 
 def main() -> None:

@@ -13,8 +13,8 @@ from pipeline.base.provenance import REPOSITORY
 from pipeline.settings.config import RunConfig
 from pipeline.tracking.registry import local_model
 
-SHIPPED = ("docs/models", "hgg_models")
-"""Where models come along below the folder that `pipeline` is in: of a clone, and of an installed package."""
+SHIPPED = ("hgg_models", "docs/models")
+"""Where models come along below the folder that `pipeline` is in: of an installed package, and of a clone."""
 
 log = logging.getLogger(__name__)
 

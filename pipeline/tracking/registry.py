@@ -129,10 +129,13 @@ def local_model(config: RunConfig, path: Path) -> Path:
 def fetch_registered(uri: str) -> Path:
     """The weights of a registered model for `hgg.load`: of the store that MLFLOW_TRACKING_URI names.
 
-    They are kept in the user's cache. Raises as `fetch` does.
+    They are kept in the user's cache. Raises `ValueError` where `fetch` raises `UserError`.
     """
     cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
-    return fetch(RunConfig(run_root=cache / "hgg"), uri)
+    try:
+        return fetch(RunConfig(run_root=cache / "hgg"), uri)
+    except UserError as error:
+        raise ValueError(str(error)) from error
 
 
 def fetch(config: RunConfig, uri: str) -> Path:
