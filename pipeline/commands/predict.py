@@ -1,16 +1,18 @@
 """Prediction from the job's side: which model, which photographs, where to."""
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from hgg.predictor import Predictor
 from pipeline.base.errors import Failed, UserError
+from pipeline.base.s3 import as_path, local_copy
 from pipeline.data.formats import image_folder
 from pipeline.evaluation.trained import default_model, model_file, shipped_model, trained_model
 from pipeline.prediction.predict import explainable, predict_images
-from pipeline.prediction.sources import Source, find_sources, is_video
+from pipeline.prediction.sources import Source, find_sources, is_file_name, is_video
 from pipeline.prediction.video import Following, predict_video, video_names
 from pipeline.prediction.video_file import BadVideo
 from pipeline.settings.config import RunConfig
@@ -64,6 +66,9 @@ def run_prediction(
         raise UserError(f"--labels={labels}: only --explain looks at labels: add it")
     videos = [str(word) for word in sources if is_video(word)]
     words = [word for word in sources if not is_video(word)]
+    for place in videos:
+        if is_file_name(place) and not as_path(Path(place)).is_file():
+            raise UserError(f"{place}: no such file: name a video, a camera's number or a stream's address")
     found = _images(config, words, recursive) if words or not videos else []
     predictor = _predictor(config, checkpoint, own_settings)
     results: dict[str, Any] = {"source": ", ".join(map(str, sources)) or str(_validation(config))}
@@ -111,17 +116,18 @@ def _of_videos(
     failed: list[str] = []
     for place, name in zip(places, video_names(places), strict=True):
         try:
-            done[name] = predict_video(
-                predictor,
-                place,
-                out,
-                name,
-                batch_size=config.evaluate.batch_size,
-                min_score=settings.min_score,
-                following=following if track else None,
-                most_frames=settings.max_frames,
-                draw=settings.video,
-            )
+            with _within_reach(place) as reached:
+                done[name] = predict_video(
+                    predictor,
+                    reached,
+                    out,
+                    name,
+                    batch_size=config.evaluate.batch_size,
+                    min_score=settings.min_score,
+                    following=following if track else None,
+                    most_frames=settings.max_frames,
+                    draw=settings.video,
+                )
         except BadVideo as error:
             log.warning("predict: %s is left out: %s", place, error)
             failed.append(f"{place}: {error}")
@@ -131,6 +137,16 @@ def _of_videos(
     ):
         raise Failed(f"{failed[0]} (of {len(places)} videos {len(failed)} cannot be read)")
     return done
+
+
+@contextmanager
+def _within_reach(place: str) -> Iterator[str]:
+    """A video that OpenCV can open: one in a store is copied here for the time."""
+    if not is_file_name(place):
+        yield place
+        return
+    with local_copy(as_path(Path(place))) as file:
+        yield str(file)
 
 
 def _predictor(config: RunConfig, checkpoint: Path | None, own_settings: bool) -> Predictor:

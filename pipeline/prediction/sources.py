@@ -32,8 +32,12 @@ class Source(NamedTuple):
 
 def is_video(word: str | Path) -> bool:
     """Whether a word is a video file by its name, a camera's number or the address of a stream."""
-    text = str(word)
-    return text.isdigit() or STREAM.match(text) is not None or text.lower().endswith(VIDEOS)
+    return not is_file_name(word) or str(word).lower().endswith(VIDEOS)
+
+
+def is_file_name(word: str | Path) -> bool:
+    """Whether a word names a file or folder, and neither a camera nor a stream."""
+    return not str(word).isdigit() and STREAM.match(str(word)) is None
 
 
 def find_sources(words: Sequence[str | Path], recursive: bool = False) -> list[Source]:

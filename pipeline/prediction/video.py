@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from itertools import chain, count, islice
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import IO, TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
@@ -15,6 +15,7 @@ from hgg.draw import draw_poses
 from hgg.poses import Poses
 from hgg.predictor import Predictor
 from hgg.skeleton import Skeleton
+from pipeline.base.errors import Terminated
 from pipeline.base.files import atomic_path
 from pipeline.base.progress import Progress, chunks
 from pipeline.prediction.tracks import NO_ID, OneEuro, Tracker
@@ -79,42 +80,63 @@ def predict_video(
     skeleton = predictor.model.config.joints
     follower = _Follower(skeleton, following) if following else None
     with opened(place) as video, ExitStack() as stack:
-        frames = islice(video, most_frames)
         total = min(video.frames, most_frames or video.frames)
+        written = _Written(
+            stack.enter_context(_lines(out / f"{name}.jsonl")),
+            stack.enter_context(_table(out / f"{name}.parquet", skeleton)),
+            stack.enter_context(Drawn(out / name, video.rate)) if draw else None,
+            skeleton,
+        )
         progress = Progress(f"predict {name}", total, "frames")
-        lines = stack.enter_context(_lines(out / f"{name}.jsonl"))
-        table = stack.enter_context(_table(out / f"{name}.parquet", skeleton))
-        drawn = stack.enter_context(Drawn(out / name, video.rate)) if draw else None
-        seen, people, seconds = 0, 0, 0.0
-        for batch in chunks(_until_stopped(frames), batch_size):
-            found = predictor.predict([frame.picture for frame in batch])
-            for frame, everybody in zip(batch, found, strict=True):
-                likely_P = everybody.score >= min_score
-                poses = Poses(everybody.keypoints[likely_P], everybody.score[likely_P])
-                ids = [NO_ID] * len(poses.score)
-                if follower is not None:
-                    poses, ids = follower(poses, frame.seconds)
-                rows = [*_rows(frame, poses, ids)]
-                lines.write(_line(frame, rows))
-                table.add(rows)
-                if drawn is not None:
-                    drawn.add(_picture(frame, poses, ids if follower else None, skeleton))
-                seen, people, seconds = seen + 1, people + len(rows), frame.seconds
-            progress.add(len(batch))
-        if not seen:
+        try:
+            for batch in chunks(islice(video, most_frames), batch_size):
+                found = predictor.predict([frame.picture for frame in batch])
+                for frame, everybody in zip(batch, found, strict=True):
+                    likely_P = everybody.score >= min_score
+                    poses, ids = Poses(everybody.keypoints[likely_P], everybody.score[likely_P]), None
+                    if follower is not None:
+                        poses, ids = follower(poses, frame.seconds)
+                    written.add(frame, poses, ids)
+                progress.add(len(batch))
+        except KeyboardInterrupt as stop:
+            if video.frames or isinstance(stop, Terminated):
+                raise
+            log.info("predict: stopped: what was seen until now is written")
+        if not written.frames:
             raise BadVideo("no_frames", "it opens, and no frame of it decodes")
-    missing = max(0, total - seen)
+    missing = max(0, total - written.frames)
     if missing:
         log.warning("predict: %s: %d of %d frames do not decode: it was cut off", name, missing, total)
-    files = {"lines": out / f"{name}.jsonl", "table": table.path, "video": drawn.path if drawn else None}
+    drawn = written.drawn
+    files = {
+        "lines": out / f"{name}.jsonl",
+        "table": written.table.path,
+        "video": drawn.path if drawn else None,
+    }
     return {
-        "frames": seen,
+        "frames": written.frames,
         "frames_missing": missing,
-        "people": people,
-        "seconds": round(seconds, 3),
+        "people": written.people,
+        "seconds": round(written.seconds, 3),
         **({"ids": follower.tracker.ids} if follower else {}),
         **{key: str(path) for key, path in files.items() if path is not None},
     }
+
+
+class _Written:
+    """The people of the frames so far, as lines, rows and pictures."""
+
+    def __init__(self, lines: IO[str], table: "_Table", drawn: Drawn | None, skeleton: Skeleton) -> None:
+        self.lines, self.table, self.drawn, self.skeleton = lines, table, drawn, skeleton
+        self.frames, self.people, self.seconds = 0, 0, 0.0
+
+    def add(self, frame: Frame, poses: Poses, ids: list[int] | None) -> None:
+        rows = [*_rows(frame, poses, ids or [NO_ID] * len(poses.score))]
+        self.lines.write(_line(frame, rows))
+        self.table.add(rows)
+        if self.drawn is not None:
+            self.drawn.add(_picture(frame, poses, ids, self.skeleton))
+        self.frames, self.people, self.seconds = self.frames + 1, self.people + len(rows), frame.seconds
 
 
 def video_names(places: Sequence[str]) -> list[str]:
@@ -149,14 +171,6 @@ class _Follower:
         return poses, ids
 
 
-def _until_stopped(frames: Iterator[Frame]) -> Iterator[Frame]:
-    """The frames until Ctrl-C, which is how a camera or a stream ends."""
-    try:
-        yield from frames
-    except KeyboardInterrupt:
-        log.info("predict: stopped: what was seen until now is written")
-
-
 def _rows(frame: Frame, poses: Poses, ids: list[int]) -> Iterator[dict[str, Any]]:
     keypoints_PJ3 = poses.keypoints.astype(np.float64)
     for joints_J3, score, one in zip(keypoints_PJ3, poses.score, ids, strict=True):
@@ -188,7 +202,7 @@ def _picture(frame: Frame, poses: Poses, ids: list[int] | None, skeleton: Skelet
 
 
 @contextmanager
-def _lines(path: Path) -> Iterator[Any]:
+def _lines(path: Path) -> Iterator[IO[str]]:
     with atomic_path(path) as temporary, temporary.open("w", encoding="utf-8") as file:
         yield file
 
