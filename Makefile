@@ -53,7 +53,7 @@ demo: $(STAMP) ## The whole path on drawn people, in minutes: data, both trainin
 
 predict: $(STAMP) ## People in photographs, by the model that comes along: SOURCE=photo.jpg (or a folder) OUT=people.
 	@[ -n "$(SOURCE)" ] || { echo "error: SOURCE=photo.jpg is missing: name a photograph, or a folder of them" >&2; exit 2; }
-	@$(PYTHON) jobs/predict.py --checkpoint docs/models/small_hgg.pt --source "$(SOURCE)" --out "$(OUT)" $(ARGS)
+	@$(PYTHON) jobs/predict.py --checkpoint docs/models/lite0_hgg.pt --source "$(SOURCE)" --out "$(OUT)" $(ARGS)
 
 test: lint ## Lint, then the tests but those that take more than ten seconds each.
 	@$(PYTHON) -m pytest -m "not slow"

@@ -36,7 +36,7 @@ SOURCES = "hgg.sources"
 """Entry points by which packages fetch models: one called `models` gets what begins with models:/."""
 
 MOST_PIXELS = 100_000_000  # of a file: as `predict.max_pixels`
-MIN_SCORE = 0.1  # as `predict.min_score`
+MIN_SCORE = 0.05  # as `predict.min_score`
 BATCH = 8
 
 

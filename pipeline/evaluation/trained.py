@@ -41,7 +41,7 @@ def default_model(config: RunConfig) -> Path:
 
 def shipped_model() -> Path | None:
     """The small model that comes along, of a clone or of an installed package; None where it was left out."""
-    files = (REPOSITORY / folder / "small_hgg.pt" for folder in SHIPPED)
+    files = (REPOSITORY / folder / "lite0_hgg.pt" for folder in SHIPPED)
     return next((file for file in files if file.is_file()), None)
 
 

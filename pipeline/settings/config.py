@@ -133,8 +133,9 @@ class PredictConfig(Settings):
     """Width x height, by the file's header, above which a photograph is left out before it is decoded; those
     of a batch have together no more either. A pixel takes 9 to 15 bytes while it is looked at, 1.5 GiB in all
     by default."""
-    min_score: float = setting(0.1, NOTHING, since="2026-11-29", before=0.0, ge=0.0)
-    """People with a lower score are neither written nor drawn; 0 writes everybody that evaluation counts."""
+    min_score: float = setting(0.05, NOTHING, since="2026-11-29", before=0.0, ge=0.0)
+    """People with a lower score are neither written nor drawn; 0 writes everybody that evaluation counts. At
+    0.05 F is highest on training photographs with the model that comes along (docs/grouping.md)."""
     max_rejected: int | None = setting(None, NOTHING, since="2026-11-29", before=None, ge=0)
     """Files that cannot be read, above which the job ends with 1; null is any number. They are listed in
     rejected.jsonl."""

@@ -14,7 +14,7 @@ from pipeline.base.provenance import REPOSITORY
 from pipeline.commands.job import PIPELINE_PACKAGES, told_apart
 from pipeline.commands.main import job_files
 
-SHIPPED = REPOSITORY / "docs" / "models" / "small_hgg.pt"
+SHIPPED = REPOSITORY / "docs" / "models" / "lite0_hgg.pt"
 
 
 def _hgg(*arguments: str, folder: Path, without: tuple[str, ...] = ()) -> subprocess.CompletedProcess[str]:
