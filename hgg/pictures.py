@@ -23,8 +23,8 @@ HEADERS = ("JPEG", "PNG", "WEBP", "BMP", "TIFF", "GIF", "AVIF", "JPEG2000", "PPM
 """Formats whose size Pillow reads from their header, by its names: those that OpenCV decodes."""
 
 
-class BadPicture(ValueError):
-    """A picture that cannot be used.
+class Unusable(ValueError):
+    """Something of the user's that cannot be used.
 
     Attributes:
         reason: one word or two joined by an underscore, the same for all of a kind: what is counted.
@@ -35,6 +35,10 @@ class BadPicture(ValueError):
         super().__init__(f"{reason}: {detail}")
         self.reason = reason
         self.detail = detail
+
+
+class BadPicture(Unusable):
+    """A picture that cannot be used."""
 
 
 def decode_picture(data: bytes, *, upright: bool = False, max_pixels: int | None = None) -> np.ndarray:

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
+from hgg.pictures import Unusable
 from pipeline.base.errors import UserError
 from pipeline.base.files import write_text
 
@@ -15,20 +16,11 @@ FREQUENT = 3  # reasons named in the message when too many images are bad
 REJECTED = "rejected.jsonl"
 
 
-class BadData(ValueError):
+class BadData(Unusable):
     """An annotation that cannot be used, or a picture that does not go with it.
 
     A picture that cannot be read is `hgg.pictures.BadPicture`.
-
-    Attributes:
-        reason: one word or two joined by an underscore, the same for all of a kind: what is counted.
-        detail: what was found and what was expected.
     """
-
-    def __init__(self, reason: str, detail: str) -> None:
-        super().__init__(f"{reason}: {detail}")
-        self.reason = reason
-        self.detail = detail
 
 
 class Rejection(NamedTuple):

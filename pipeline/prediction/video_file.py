@@ -9,7 +9,7 @@ from typing import NamedTuple
 import cv2
 import numpy as np
 
-from hgg.pictures import stderr_to_file
+from hgg.pictures import Unusable, stderr_to_file
 from pipeline.base.files import atomic_path
 
 CODECS = {".mp4": "mp4v", ".avi": "MJPG"}
@@ -18,18 +18,8 @@ USUAL_RATE = 25.0  # frames a second, where a video does not say
 RATES = (1.0, 240.0)  # what is believed
 
 
-class BadVideo(ValueError):
-    """A video that cannot be read.
-
-    Attributes:
-        reason: `not_decodable` or `no_frames`.
-        detail: what was found.
-    """
-
-    def __init__(self, reason: str, detail: str) -> None:
-        super().__init__(f"{reason}: {detail}")
-        self.reason = reason
-        self.detail = detail
+class BadVideo(Unusable):
+    """A video that cannot be read: `not_decodable` or `no_frames`."""
 
 
 class Frame(NamedTuple):
