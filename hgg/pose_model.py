@@ -22,7 +22,7 @@ from hgg.draw import draw_poses
 from hgg.explain_page import Explained, explained, why_not
 from hgg.groupings import BlindName
 from hgg.pictures import BadPicture, decode_picture
-from hgg.poses import Poses
+from hgg.poses import Poses, likely
 from hgg.predictor import Predictor
 from hgg.weights import load_model
 
@@ -160,7 +160,7 @@ class PoseModel:
         pictures = [read_picture(source) for source in sources]
         found = self.predictor.predict(pictures)
         return [
-            People(picture, _name(source), _likely(poses, min_score), self.predictor)
+            People(picture, _name(source), likely(poses, min_score), self.predictor)
             for source, picture, poses in zip(sources, pictures, found, strict=True)
         ]
 
@@ -225,11 +225,6 @@ def _fetched(source: str | Path) -> Path:
 
 def _name(source: Picture) -> str:
     return Path(source).name if isinstance(source, str | Path) else "picture"
-
-
-def _likely(poses: Poses, min_score: float) -> Poses:
-    likely_P = poses.score >= min_score
-    return Poses(poses.keypoints[likely_P], poses.score[likely_P])
 
 
 def _write(file: Path, picture: np.ndarray) -> None:

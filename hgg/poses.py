@@ -33,6 +33,12 @@ class Poses(NamedTuple):
 
 
 @torch.no_grad()
+def likely(poses: Poses, min_score: float) -> Poses:
+    """An image's people whose score is not below `min_score`."""
+    likely_P = poses.score >= min_score
+    return Poses(poses.keypoints[likely_P], poses.score[likely_P])
+
+
 def to_poses(
     candidates: Candidates,
     clusters: Clusters,

@@ -14,7 +14,7 @@ from hgg.coco import annotations, category, image_entry
 from hgg.draw import draw_poses
 from hgg.explain_page import why_not
 from hgg.pictures import LONGEST_JPEG_SIDE, BadPicture, decode_picture, picture_size
-from hgg.poses import Poses
+from hgg.poses import Poses, likely
 from hgg.predictor import Predictor
 from pipeline.base.errors import Failed, UserError, first_line
 from pipeline.base.files import write_json, write_text
@@ -146,9 +146,8 @@ class _Written:
         self.below = 0
 
     def add(self, source: Source, picture: np.ndarray, everybody: Poses) -> None:
-        likely_P = everybody.score >= self.min_score
-        poses = Poses(everybody.keypoints[likely_P], everybody.score[likely_P])
-        self.below += int((~likely_P).sum())
+        poses = likely(everybody, self.min_score)
+        self.below += len(everybody.score) - len(poses.score)
         drawn = draw_poses(picture, poses, skeleton=self.skeleton, min_score=self.min_score)
         write_picture(self.out / "pictures" / self.names[source], drawn)
         self.entries.append(image_entry(len(self.entries) + 1, source.name, picture))

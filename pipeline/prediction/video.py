@@ -12,7 +12,7 @@ from typing import IO, TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from hgg.draw import draw_poses
-from hgg.poses import Poses
+from hgg.poses import Poses, likely
 from hgg.predictor import Predictor
 from hgg.skeleton import Skeleton
 from pipeline.base.errors import Terminated
@@ -92,8 +92,7 @@ def predict_video(
             for batch in chunks(islice(video, most_frames), batch_size):
                 found = predictor.predict([frame.picture for frame in batch])
                 for frame, everybody in zip(batch, found, strict=True):
-                    likely_P = everybody.score >= min_score
-                    poses, ids = Poses(everybody.keypoints[likely_P], everybody.score[likely_P]), None
+                    poses, ids = likely(everybody, min_score), None
                     if follower is not None:
                         poses, ids = follower(poses, frame.seconds)
                     written.add(frame, poses, ids)
