@@ -9,7 +9,7 @@ import cv2
 import numpy as np
 from scipy.optimize import linear_sum_assignment
 
-from hgg.poses import Poses
+from hgg.poses import MIN_SCORE, Poses
 from hgg.skeleton import COCO, Skeleton
 
 COLOURS: tuple[tuple[int, int, int], ...] = (
@@ -40,7 +40,7 @@ def draw_poses(
     long_side: int = 640,
     min_joint: float = 0.1,
     min_joints: int = 3,
-    min_score: float = 0.1,
+    min_score: float = MIN_SCORE,
     scores: bool = True,
     colours: Sequence[int] | None = None,
     labels: Sequence[str] | None = None,

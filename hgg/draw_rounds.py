@@ -6,7 +6,7 @@ import cv2
 import numpy as np
 
 from hgg.draw import COLOURS, EDGE, draw_poses, side_by_side
-from hgg.explain import Node, Step, sources
+from hgg.explain import Node, Step
 from hgg.poses import Poses
 from hgg.skeleton import COCO, Skeleton
 
@@ -33,7 +33,7 @@ def draw_strip(
         image: RGB uint8 (H, W, 3).
         nodes: candidates.
         steps: rounds that merged something.
-        poses: the people that came out, in the image's pixels.
+        poses: the people that came out and are drawn, in the image's pixels.
         long_side: of a panel, in pixels; smaller images are enlarged and larger ones made smaller.
         skeleton: joint types.
     """
@@ -61,10 +61,11 @@ def draw_strip(
         panels.append((title, _draw_nodes(canvas, points_N2, colours)))
         lines += new
         before = step.member
-    chosen = [_person_colour(row, member, colour_of) for row in sources(poses, [*nodes])]
-    scaled = Poses(poses.keypoints.copy(), poses.score)
+    # Those of one candidate alone share a colour that no macro-node has.
+    chosen = [colour_of.get(first, len(colour_of)) for first in _named(poses)]
+    scaled = poses._replace(keypoints=poses.keypoints.copy())
     scaled.keypoints[..., :2] = (scaled.keypoints[..., :2] + 0.5) * zoom - 0.5
-    people = draw_poses(small, scaled, long_side=long_side, colours=chosen, skeleton=skeleton)
+    people = draw_poses(small, scaled, long_side=long_side, min_score=0.0, colours=chosen, skeleton=skeleton)
     return side_by_side([*panels, ("people", people)])
 
 
@@ -81,10 +82,9 @@ def _shade(colour_of: dict[int, int], final: int, member: Sequence[int], index: 
     return GREY if alone or final not in colour_of else COLOURS[colour_of[final] % len(COLOURS)]
 
 
-def _person_colour(row_J: np.ndarray, member: Sequence[int], colour_of: dict[int, int]) -> int:
-    """A person's colour; those of one candidate alone share one that no macro-node has."""
-    found = row_J[row_J >= 0]
-    return colour_of.get(member[found[0]], len(colour_of)) if len(found) else len(colour_of)
+def _named(poses: Poses) -> list[int]:
+    """Each person's cluster, by its first candidate; -1 where people did not come of clusters."""
+    return [-1] * len(poses.score) if poses.first is None else poses.first.tolist()
 
 
 def _counted(number: int, what: str) -> str:

@@ -3,6 +3,7 @@
 Letters: N candidates, E edges, M macro-nodes, P people, J joint types.
 """
 
+from collections.abc import Sequence
 from typing import Literal, NamedTuple
 
 import numpy as np
@@ -14,7 +15,6 @@ from hgg.poses import Poses
 from hgg.transform import apply, invert, to_pixels
 
 Outcome = Literal["merged", "below the cut", "rejected as a macro-node", "matched elsewhere"]
-NEAR = 0.01  # pixels between a person's keypoint and the candidate that it is
 
 
 class Node(NamedTuple):
@@ -105,13 +105,17 @@ def _outcome(probability: float, merged: bool, rejected: bool, cut: float) -> Ou
     return "rejected as a macro-node" if rejected else "matched elsewhere"
 
 
-def sources(poses: Poses, nodes: list[Node]) -> np.ndarray:
-    """Candidate that each person's keypoints are, (P, J) int64; -1 where filled in or missing."""
+def sources(poses: Poses, member: Sequence[int], nodes: Sequence[Node]) -> np.ndarray:
+    """Candidate that each person's keypoints are, (P, J) int64; -1 where filled in or missing.
+
+    Args:
+        poses: people that came of clusters.
+        member: the cluster of each candidate.
+        nodes: the candidates.
+    """
     found_PJ = np.full(poses.keypoints.shape[:2], -1)
-    for index, node in enumerate(nodes):
-        joint_P2 = poses.keypoints[:, node.joint, :2]
-        near_P = (np.abs(joint_P2 - (node.x, node.y)) < NEAR).all(axis=1) & (
-            poses.keypoints[:, node.joint, 2] > 0
-        )
-        found_PJ[near_P, node.joint] = index
+    person_of = {} if poses.first is None else {first: p for p, first in enumerate(poses.first.tolist())}
+    for index, (cluster, node) in enumerate(zip(member, nodes, strict=True)):
+        if cluster in person_of:
+            found_PJ[person_of[cluster], node.joint] = index
     return found_PJ

@@ -18,7 +18,7 @@ from hgg.draw_rounds import draw_strip
 from hgg.explain import Node, Step, explain_nodes, explain_rounds, sources
 from hgg.groupings import TITLES
 from hgg.pictures import encode_jpeg
-from hgg.poses import Poses
+from hgg.poses import MIN_SCORE, Poses, likely
 from hgg.predictor import Detections, Predictor, evaluating
 from hgg.skeleton import Skeleton
 from hgg.suppression import without
@@ -49,9 +49,9 @@ class Explained(NamedTuple):
     suppression: float
     """The OKS above which somebody is suppressed."""
 
-    def strip(self) -> np.ndarray:
-        """Candidates, each round's merges, people: RGB uint8, panels in a row."""
-        own = without(self.people[OWN], self.by[OWN])
+    def strip(self, min_score: float = MIN_SCORE) -> np.ndarray:
+        """Candidates, each round's merges, people of at least this score: RGB uint8, panels in a row."""
+        own = likely(without(self.people[OWN], self.by[OWN]), min_score)
         return draw_strip(self.picture, self.nodes, self.steps, own, skeleton=self.joints)
 
     def html(self, title: str) -> str:
@@ -72,7 +72,8 @@ class Explained(NamedTuple):
             "members": self.members,
             "suppression": self.suppression,
             "people": {
-                name: _people(poses, self.by[name], self.nodes) for name, poses in self.people.items()
+                name: _people(poses, self.by[name], self.members[name], self.nodes)
+                for name, poses in self.people.items()
             },
         }
         # A tag or a comment inside the data, as in a photograph's name, would end the script element.
@@ -139,9 +140,9 @@ def _step(step: Step) -> dict[str, Any]:
     return {"edges": edges, "member": step.member, "verdicts": verdicts}
 
 
-def _people(poses: Poses, by_P: np.ndarray, nodes: list[Node]) -> list[dict[str, Any]]:
+def _people(poses: Poses, by_P: np.ndarray, member: list[int], nodes: list[Node]) -> list[dict[str, Any]]:
     """People with whom suppresses them or -1, and their keypoints: x, y, value, its candidate or -1."""
-    from_PJ = sources(poses, nodes)
+    from_PJ = sources(poses, member, nodes)
     return [
         {
             "score": round(float(score), 4),

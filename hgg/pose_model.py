@@ -22,7 +22,7 @@ from hgg.draw import draw_poses
 from hgg.explain_page import Explained, explained, why_not
 from hgg.groupings import BlindName
 from hgg.pictures import BadPicture, decode_picture
-from hgg.poses import Poses, likely
+from hgg.poses import MIN_SCORE, Poses, likely
 from hgg.predictor import Predictor
 from hgg.weights import load_model
 
@@ -36,7 +36,6 @@ SOURCES = "hgg.sources"
 """Entry points by which packages fetch models: one called `models` gets what begins with models:/."""
 
 MOST_PIXELS = 100_000_000  # of a file: as `predict.max_pixels`
-MIN_SCORE = 0.05  # as `predict.min_score`
 BATCH = 8
 
 

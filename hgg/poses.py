@@ -16,6 +16,7 @@ from hgg.clusters import Clusters
 from hgg.graph import one_hot
 
 LEAST = float(np.float32(1e-6))  # value of a filled joint that is not believed
+MIN_SCORE = 0.05  # of people to show, as `predict.min_score`
 CELLS_AT_ONCE, CELLS_AT_ONCE_GPU = 2**20, 2**27  # of the maps that missing joints are looked for in
 
 
@@ -30,13 +31,20 @@ class Poses(NamedTuple):
     """
     score: np.ndarray
     """(P,) float32; mean of the J heatmap values, missing joints 0, times the grouping's confidence."""
+    first: np.ndarray | None = None
+    """(P,) int64; the candidate that the person's cluster is named by (`Clusters.member`); None where people
+    did not come of clusters."""
+
+    def only(self, keep_P: np.ndarray) -> "Poses":
+        """Those of them."""
+        first = None if self.first is None else self.first[keep_P]
+        return Poses(self.keypoints[keep_P], self.score[keep_P], first)
 
 
 @torch.no_grad()
 def likely(poses: Poses, min_score: float) -> Poses:
     """An image's people whose score is not below `min_score`."""
-    likely_P = poses.score >= min_score
-    return Poses(poses.keypoints[likely_P], poses.score[likely_P])
+    return poses.only(poses.score >= min_score)
 
 
 def to_poses(
@@ -103,7 +111,10 @@ def _batch_poses(
     table[image_B1, person_BN, kind_BN] = seen
     keypoints_BPJ3, tag_BPJT = table[:, :most].split((3, seen.shape[-1] - 3), dim=-1)
     confidence_BQ = seen.new_ones(len(member_BN), most + 1)
-    confidence_BQ[image_B1, person_BN.masked_fill(~first_BN, most)] = clusters.confidence.float()
+    named_BN = person_BN.masked_fill(~first_BN, most)
+    confidence_BQ[image_B1, named_BN] = clusters.confidence.float()
+    first_BQ = torch.zeros_like(confidence_BQ)
+    first_BQ[image_B1, named_BN] = torch.arange(member_BN.shape[1], device=member_BN.device).to(first_BQ)
     score_BP = keypoints_BPJ3[..., 2].mean(dim=2) * confidence_BQ[:, :most]
     there_BP = torch.arange(most, device=member_BN.device) < people_B[:, None]
     if subcell is not None and any(gaps):
@@ -111,15 +122,16 @@ def _batch_poses(
         gap_BJP = ((keypoints_BPJ3[..., 2] == 0) & there_BP[..., None]).transpose(1, 2)
         filled_BPJ3 = _filled(gap_BJP, gaps, mean_tag_BPT, heatmaps_BJSS, tags_BTJSS, subcell)
         keypoints_BPJ3 = torch.where(gap_BJP.transpose(1, 2)[..., None], filled_BPJ3, keypoints_BPJ3)
-    told = torch.cat((keypoints_BPJ3.flatten(2), score_BP[..., None], there_BP[..., None]), dim=-1)
+    parts = (first_BQ[:, :most], score_BP, there_BP)
+    told = torch.cat((keypoints_BPJ3.flatten(2), *(part_BP[..., None] for part_BP in parts)), dim=-1)
     return [_sorted(image_PQ, joints) for image_PQ in told.cpu().numpy()]
 
 
 def _sorted(told_PQ: np.ndarray, joints: int) -> Poses:
-    """One image's people from what was copied of them: keypoints, score, whether there is such a person."""
+    """One image's people from what was copied: keypoints, first candidate, score, whether they are there."""
     told_PQ = told_PQ[told_PQ[:, -1] > 0]
     told_PQ = told_PQ[np.argsort(-told_PQ[:, -2], kind="stable")]
-    return Poses(told_PQ[:, :-2].reshape(-1, joints, 3), told_PQ[:, -2])
+    return Poses(told_PQ[:, :-3].reshape(-1, joints, 3), told_PQ[:, -2], told_PQ[:, -3].astype(np.int64))
 
 
 def _filled(

@@ -233,7 +233,7 @@ def to_original(poses: Poses, transform: np.ndarray) -> Poses:
     keypoints_PJ3 = poses.keypoints.copy()
     found = keypoints_PJ3[..., 2] > 0
     keypoints_PJ3[found, :2] = apply(invert(transform), to_pixels(poses.keypoints[found, :2]))
-    return Poses(keypoints_PJ3, poses.score)
+    return poses._replace(keypoints=keypoints_PJ3)
 
 
 @contextmanager

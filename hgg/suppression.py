@@ -64,7 +64,7 @@ def without(poses: Poses, by_P: np.ndarray) -> Poses:
         poses: people of one image.
         by_P: of `suppressors`.
     """
-    return Poses(poses.keypoints[by_P < 0], poses.score[by_P < 0])
+    return poses.only(by_P < 0)
 
 
 def _areas(xy_PJ2: np.ndarray, there_PJ: np.ndarray) -> np.ndarray:

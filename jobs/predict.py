@@ -28,8 +28,9 @@ def main(config: RunConfig, arguments: argparse.Namespace) -> dict[str, Any]:
         sources=[*arguments.source, *arguments.sources],
         out=arguments.out,
         checkpoint=arguments.checkpoint,
-        # Whoever names a file alone wants that model as it is; a configuration must be the model's own.
-        own_settings=not arguments.config,
+        # Whoever names a model alone wants it as it is, but for what is said beside it; a configuration must
+        # be the model's own.
+        overrides=None if arguments.config else arguments.overrides,
         explain=arguments.explain,
         labels=arguments.labels,
         recursive=arguments.recursive,

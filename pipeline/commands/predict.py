@@ -10,12 +10,20 @@ from hgg.predictor import Predictor
 from pipeline.base.errors import Failed, UserError
 from pipeline.base.s3 import as_path, local_copy
 from pipeline.data.formats import image_folder
-from pipeline.evaluation.trained import default_model, model_file, shipped_model, trained_model
+from pipeline.evaluation.trained import (
+    default_model,
+    model_file,
+    saved_model_settings,
+    shipped_model,
+    trained_model,
+)
 from pipeline.prediction.predict import explainable, predict_images
 from pipeline.prediction.sources import Source, find_sources, is_file_name, is_video
 from pipeline.prediction.video import Following, predict_video, video_names
 from pipeline.prediction.video_file import BadVideo
 from pipeline.settings.config import RunConfig
+from pipeline.settings.keys import flat
+from pipeline.settings.sources import read_overrides
 from pipeline.tracking.registry import local_model
 
 if TYPE_CHECKING:
@@ -30,7 +38,7 @@ def run_prediction(
     sources: Sequence[str | Path],
     out: Path | None,
     checkpoint: Path | None,
-    own_settings: bool,
+    overrides: Sequence[str] | None,
     explain: bool,
     labels: Path | None,
     recursive: bool = False,
@@ -47,9 +55,9 @@ def run_prediction(
             validation split.
         out: folder to write to; None is {outputs}/predict.
         checkpoint: model file, or a registered one as models:/hgg@champion; None is the configuration's, or
-            the small one that comes along where `own_settings` are asked for and that is not there.
-        own_settings: whether a checkpoint is taken with the settings that it was saved with; else those of
-            the configuration must be the same.
+            the small one that comes along where that is not there and `overrides` are given.
+        overrides: settings of the command line, where a checkpoint is taken with all others as it was saved;
+            None where the configuration's must be the checkpoint's.
         explain: whether each grouping is also written round by round.
         labels: COCO keypoint annotation file of the images, for the oracle's grouping.
         recursive: whether a folder stands for the folders in it too.
@@ -70,7 +78,7 @@ def run_prediction(
         if is_file_name(place) and not as_path(Path(place)).is_file():
             raise UserError(f"{place}: no such file: name a video, a camera's number or a stream's address")
     found = _images(config, words, recursive) if words or not videos else []
-    predictor = _predictor(config, checkpoint, own_settings)
+    predictor = _predictor(config, checkpoint, overrides)
     results: dict[str, Any] = {"source": ", ".join(map(str, sources)) or str(_validation(config))}
     if found:
         results |= _of_images(
@@ -149,11 +157,13 @@ def _within_reach(place: str) -> Iterator[str]:
         yield str(file)
 
 
-def _predictor(config: RunConfig, checkpoint: Path | None, own_settings: bool) -> Predictor:
-    if checkpoint is None and own_settings:
+def _predictor(config: RunConfig, checkpoint: Path | None, overrides: Sequence[str] | None) -> Predictor:
+    if checkpoint is None and overrides is not None:
         checkpoint = _shipped_instead(config)
     file = local_model(config, checkpoint) if checkpoint else model_file(config)
-    settings = None if checkpoint and own_settings else config.model
+    settings = config.model
+    if checkpoint and overrides is not None:
+        settings = saved_model_settings(file, config.model, flat(read_overrides(overrides)))
     return Predictor(trained_model(file, settings, config.train.use_gpu), inference=config.inference)
 
 

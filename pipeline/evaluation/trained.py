@@ -1,12 +1,15 @@
 """The trained model that evaluation and prediction run."""
 
 import logging
+from collections.abc import Collection
 from pathlib import Path
 
 import torch
+from pydantic import ValidationError
 
 from hgg.config import ModelConfig
 from hgg.model import HGG
+from hgg.reading import listed_in, saved_settings
 from hgg.weights import load_model
 from pipeline.base.errors import UserError
 from pipeline.base.provenance import REPOSITORY
@@ -43,6 +46,31 @@ def shipped_model() -> Path | None:
     """The small model that comes along, of a clone or of an installed package; None where it was left out."""
     files = (REPOSITORY / folder / "lite0_hgg.pt" for folder in SHIPPED)
     return next((file for file in files if file.is_file()), None)
+
+
+def saved_model_settings(path: Path, given: ModelConfig, keys: Collection[str]) -> ModelConfig:
+    """The settings that a model was saved with, those of these dotted keys as they are given.
+
+    Raises:
+        UserError: no model file, or settings that contradict one another.
+    """
+    try:
+        saved = saved_settings(path, listed_in(path)["config"])
+    except ValueError as error:
+        raise UserError(str(error)) from error
+    values, asked = saved.model_dump(), given.model_dump()
+    changed = [key for key in keys if key.partition(".")[0] in values]
+    for key in changed:
+        group, name = [*key.split("."), ""][:2]
+        if name and isinstance(values[group], dict):
+            values[group][name] = asked[group][name]
+        else:
+            values[group] = asked[group]
+    try:
+        return ModelConfig.model_validate(values)
+    except ValidationError as error:
+        told = "; ".join(each["msg"].removeprefix("Value error, ") for each in error.errors())
+        raise UserError(f"{', '.join(changed)}: with the other settings of {path}: {told}") from error
 
 
 def trained_model(path: Path, settings: ModelConfig | None, use_gpu: bool) -> HGG:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from hgg.explain_page import explained
+from hgg.poses import MIN_SCORE
 from hgg.predictor import Predictor
 from pipeline.base.files import write_text
 from pipeline.data.picture_file import write_picture
@@ -16,7 +17,12 @@ if TYPE_CHECKING:
 
 
 def explain(
-    predictor: Predictor, picture: np.ndarray, name: str, out: Path, label: "CocoImage | None" = None
+    predictor: Predictor,
+    picture: np.ndarray,
+    name: str,
+    out: Path,
+    label: "CocoImage | None" = None,
+    min_score: float = MIN_SCORE,
 ) -> None:
     """Write {out}/{name}.rounds.png and {out}/{name}.html.
 
@@ -26,6 +32,7 @@ def explain(
         name: of the photograph, without its suffix.
         out: folder.
         label: its true people, for the oracle.
+        min_score: people of a lower score are not drawn on the strip; the page has them.
 
     Raises:
         UserError: labels of a picture of another size, or that contradict themselves.
@@ -38,5 +45,5 @@ def explain(
         joints = predictor.model.config.joints
         truth = partial(label_targets, picture=picture, label=label, joints=joints)
     shown = explained(predictor, picture, truth)
-    write_picture(out / f"{name}.rounds.png", shown.strip())
+    write_picture(out / f"{name}.rounds.png", shown.strip(min_score))
     write_text(out / f"{name}.html", shown.html(name))

@@ -123,7 +123,7 @@ def predict_images(
             written.add(source, picture, people)
             if labels is not None:
                 page = str(PurePosixPath(written.names[source]).with_suffix(""))
-                explain(predictor, picture, page, out / "explained", labels[source])
+                explain(predictor, picture, page, out / "explained", labels[source], min_score)
         progress.add(len(written.entries) + len(rejected) - seen)
         seen = len(written.entries) + len(rejected)
     _check_rejected(rejected, max_rejected, out)

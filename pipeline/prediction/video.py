@@ -164,7 +164,7 @@ class _Follower:
                 if one != NO_ID:
                     smooth = self.filters.setdefault(one, OneEuro(self.following.cutoff, self.following.beta))
                     keypoints_PJ3[person] = smooth(keypoints_PJ3[person], seconds)
-            poses = Poses(keypoints_PJ3, poses.score)
+            poses = poses._replace(keypoints=keypoints_PJ3)
             known = {track.id for track in self.tracker.tracks}
             self.filters = {one: each for one, each in self.filters.items() if one in known}
         return poses, ids

@@ -7,9 +7,10 @@ import torch
 from hgg.draw import COLOURS, TITLE_HEIGHT
 from hgg.draw_rounds import GREY, draw_strip
 from hgg.explain import Edge, Node, Step, explain_rounds, sources
+from hgg.explain_page import OWN, Explained
 from hgg.hierarchy import Hierarchy, MacroNodes, Round, Verdicts
 from hgg.poses import Poses
-from hgg.skeleton import NUM_JOINTS
+from hgg.skeleton import COCO, NUM_JOINTS
 
 # Nose, left eye, right eye of one person; nose of another.
 NODES = [Node(0, 40.0, 30.0, 0.9, 0.1), Node(1, 60.0, 30.0, 0.8, 0.2), Node(2, 20.0, 50.0, 0.7, 0.3)]
@@ -81,11 +82,13 @@ def test_without_candidates_or_edges_there_is_no_round() -> None:
 def test_keypoints_name_the_candidate_that_they_are() -> None:
     keypoints = np.zeros((2, NUM_JOINTS, 3), np.float32)
     keypoints[0, 0] = 40.0, 30.0, 0.9
-    keypoints[0, 1] = 61.0, 30.0, 0.2  # filled in beside the candidate
-    keypoints[1, 0] = 90.0, 90.0, 0.6
-    found = sources(Poses(keypoints, np.ones(2, np.float32)), NODES)
-    assert (found[0, 0], found[1, 0]) == (0, 3)
-    assert (found >= 0).sum() == 2
+    keypoints[0, 1] = 60.0, 30.0, 0.2  # filled in where a candidate is that is the other's
+    keypoints[1, :2] = [[90.0, 90.0, 0.6], [60.0, 30.0, 0.8]]
+    poses = Poses(keypoints, np.ones(2, np.float32), np.array([0, 1]))
+    found = sources(poses, [0, 1, -1, 1], NODES)
+    assert (found[0, 0], found[1, 0], found[1, 1]) == (0, 3, 1)
+    assert (found >= 0).sum() == 3
+    assert (sources(poses.only(np.array([False, True])), [0, 1, -1, 1], NODES) == found[1:]).all()
 
 
 def test_strip_has_a_panel_a_round_and_draws_its_merges_dashed() -> None:
@@ -111,3 +114,41 @@ def test_strip_has_a_panel_a_round_and_draws_its_merges_dashed() -> None:
     eye = slice(190, 200), slice(76, 88)
     assert (panels[1][eye] == GREY).all(axis=-1).any()
     assert not (panels[2][eye] == GREY).all(axis=-1).any()
+
+
+def test_the_strip_shows_whoever_comes_out() -> None:
+    """Those of a network that is unsure score low: who is shown is chosen before, as `predict` chooses."""
+    joints = np.zeros((1, NUM_JOINTS, 3), np.float32)
+    joints[0, :3] = [[40, 30, 0.9], [60, 30, 0.8], [20, 40, 0.7]]
+    image = np.zeros((50, 100, 3), np.uint8)
+    shown, hidden = (
+        draw_strip(image, NODES[:3], [], Poses(joints[:count], np.full(count, 0.06, np.float32)))
+        for count in (1, 0)
+    )
+    assert (shown != hidden).any()
+
+
+def test_the_strip_leaves_out_who_is_not_likely() -> None:
+    joints = np.zeros((1, NUM_JOINTS, 3), np.float32)
+    joints[0, :3] = [[40, 30, 0.9], [60, 30, 0.8], [20, 40, 0.7]]
+    image = np.zeros((50, 100, 3), np.uint8)
+    people, by = Poses(joints, np.array([0.06], np.float32)), np.array([-1])
+    found = Explained(image, COCO, NODES[:3], [], {}, {OWN: people}, {OWN: by}, 1.0)
+    assert (found.strip() != found.strip(min_score=0.07)).any()
+
+
+def test_a_person_has_the_colour_of_its_macro_node() -> None:
+    """Whatever candidates its filled joints happen to lie on."""
+    joints = np.zeros((1, NUM_JOINTS, 3), np.float32)
+    joints[0, :3] = [[40, 30, 0.9], [60, 30, 0.8], [20, 40, 0.7]]
+    image = np.zeros((50, 100, 3), np.uint8)
+    step = Step([Edge(1, 2, 0.9, "merged")], [0, 1, 1], {1: 0.75})
+
+    def panel(first: int) -> np.ndarray:
+        poses = Poses(joints, np.array([0.5], np.float32), np.array([first]))
+        return draw_strip(image, NODES[:3], [step], poses)[:, -480:]
+
+    merged, alone = COLOURS[0], COLOURS[1]
+    assert (panel(1) == merged).all(axis=-1).any()
+    assert not (panel(0) == merged).all(axis=-1).any()
+    assert (panel(0) == alone).all(axis=-1).any()

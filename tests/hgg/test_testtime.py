@@ -54,9 +54,8 @@ def _look(model: HGG, image: np.ndarray, **inference: Any) -> Views:
 
 def _same(found: Sequence[Poses], expected: Sequence[Poses]) -> bool:
     return all(
-        np.array_equal(one, other)
+        np.array_equal(poses.keypoints, others.keypoints) and np.array_equal(poses.score, others.score)
         for poses, others in zip(found, expected, strict=True)
-        for one, other in zip(poses, others, strict=True)
     )
 
 

@@ -73,7 +73,7 @@ def test_the_whole_path(config: RunConfig, tmp_path: Path) -> None:
         sources=[config.data.root / config.data.val_split],
         out=tmp_path / "out",
         checkpoint=tmp_path / "exported.pt",
-        own_settings=True,
+        overrides=[],
         explain=True,
         labels=None,
     )

@@ -64,7 +64,7 @@ def test_the_whole_path(config: RunConfig, tmp_path: Path) -> None:
         sources=[config.data.root / config.data.val_split / "session_0"],
         out=tmp_path / "out",
         checkpoint=best,
-        own_settings=True,
+        overrides=[],
         explain=True,
         labels=None,
     )
