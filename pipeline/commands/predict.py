@@ -3,6 +3,7 @@
 import logging
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,9 +16,10 @@ from pipeline.evaluation.trained import (
     model_file,
     saved_model_settings,
     shipped_model,
-    trained_model,
 )
-from pipeline.prediction.predict import explainable, predict_images
+from pipeline.prediction.explain import explainable
+from pipeline.prediction.model_plan import ModelPlan
+from pipeline.prediction.shards import predict_images
 from pipeline.prediction.sources import Source, find_sources, is_file_name, is_video
 from pipeline.prediction.video import Following, predict_video, video_names
 from pipeline.prediction.video_file import BadVideo
@@ -67,7 +69,7 @@ def run_prediction(
         UserError: no image, no model, or what does not go together.
         Failed: no image that can be read, or more than `predict.max_rejected` that cannot.
     """
-    out = out or config.outputs / "predict"
+    out = as_path(out or config.outputs / "predict")
     if out.exists() and not out.is_dir():
         raise UserError(f"--out={out}: a file is there: name a folder")
     if labels is not None and not explain:
@@ -78,11 +80,12 @@ def run_prediction(
         if is_file_name(place) and not as_path(Path(place)).is_file():
             raise UserError(f"{place}: no such file: name a video, a camera's number or a stream's address")
     found = _images(config, words, recursive) if words or not videos else []
-    predictor = _predictor(config, checkpoint, overrides)
+    model = _model(config, checkpoint, overrides)
+    predictor = model.predictor()
     results: dict[str, Any] = {"source": ", ".join(map(str, sources)) or str(_validation(config))}
     if found:
         results |= _of_images(
-            config, predictor, found, out, explainable(predictor, found, labels) if explain else None
+            config, model, predictor, found, out, explainable(predictor, found, labels) if explain else None
         )
     if videos:
         results["videos"] = _of_videos(config, predictor, videos, out, track)
@@ -91,24 +94,34 @@ def run_prediction(
 
 def _of_images(
     config: RunConfig,
+    model: ModelPlan,
     predictor: Predictor,
     sources: list[Source],
     out: Path,
     labels: "dict[Source, CocoImage | None] | None",
 ) -> dict[str, Any]:
+    settings, work = config.predict, None
+    if settings.num_workers:
+        from pipeline.prediction.on_ray import work_on_ray  # Ray is needed for this alone
+
+        work = partial(work_on_ray, model, settings.num_workers)
     done = predict_images(
         predictor,
         sources,
         out,
         batch_size=config.evaluate.batch_size,
-        max_pixels=config.predict.max_pixels,
-        min_score=config.predict.min_score,
-        max_rejected=config.predict.max_rejected,
+        max_pixels=settings.max_pixels,
+        min_score=settings.min_score,
+        max_rejected=settings.max_rejected,
+        pictures=settings.pictures,
         labels=labels,
+        shard_images=settings.shard_images,
+        identity=model.identity(),
+        work=work,
     )
     return {
         "people_file": str(out / "people.json"),
-        "pictures": str(out / "pictures"),
+        **({"pictures": str(out / "pictures")} if settings.pictures else {}),
         **({"explained": str(out / "explained")} if labels is not None else {}),
         **({"left_out": {each.file: each.detail for each in done.rejected}} if done.rejected else {}),
     } | done.counts
@@ -157,14 +170,14 @@ def _within_reach(place: str) -> Iterator[str]:
         yield str(file)
 
 
-def _predictor(config: RunConfig, checkpoint: Path | None, overrides: Sequence[str] | None) -> Predictor:
+def _model(config: RunConfig, checkpoint: Path | None, overrides: Sequence[str] | None) -> ModelPlan:
     if checkpoint is None and overrides is not None:
         checkpoint = _shipped_instead(config)
     file = local_model(config, checkpoint) if checkpoint else model_file(config)
     settings = config.model
     if checkpoint and overrides is not None:
         settings = saved_model_settings(file, config.model, flat(read_overrides(overrides)))
-    return Predictor(trained_model(file, settings, config.train.use_gpu), inference=config.inference)
+    return ModelPlan(file, settings, config.inference, config.train)
 
 
 def _images(config: RunConfig, words: Sequence[str | Path], recursive: bool) -> list[Source]:

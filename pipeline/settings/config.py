@@ -139,6 +139,14 @@ class PredictConfig(Settings):
     max_rejected: int | None = setting(None, NOTHING, since="2026-11-29", before=None, ge=0)
     """Files that cannot be read, above which the job ends with 1; null is any number. They are listed in
     rejected.jsonl."""
+    num_workers: int = setting(0, NOTHING, since="2026-11-29", before=0, ge=0)
+    """Actors of Ray that go through the images side by side, each with train.cpus_per_worker CPUs and, with
+    train.use_gpu, one GPU; 0 does it in the process itself. What comes out is the same. Videos are not shared
+    out."""
+    shard_images: int = setting(256, NOTHING, since="2026-11-29", before=256, ge=1)
+    """Images after which what was found is kept: the same command goes on from there after a kill."""
+    pictures: bool = setting(True, NOTHING, since="2026-11-29", before=True)
+    """Whether the people of each image are also drawn."""
     max_frames: int | None = setting(None, NOTHING, since="2026-11-29", before=None, ge=1)
     """Frames of a video, camera or stream after which it ends; null is all, or until Ctrl-C."""
     video: bool = setting(True, NOTHING, since="2026-11-29", before=True)

@@ -16,8 +16,7 @@ from hgg.skeleton import JOINTS
 from pipeline.base.errors import UserError
 from pipeline.data.annotations import FIELDS
 from pipeline.data.coco_file import CocoImage
-from pipeline.prediction.explain import explain
-from pipeline.prediction.predict import explainable
+from pipeline.prediction.explain import explain, explainable
 from pipeline.prediction.sources import Source, find_sources
 from tests.cases.browser import browser
 from tests.cases.core import INPUT, tiny_model

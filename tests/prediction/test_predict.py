@@ -24,7 +24,8 @@ from hgg.weights import save_model
 from pipeline.base import progress
 from pipeline.base.errors import Failed, UserError
 from pipeline.prediction import predict
-from pipeline.prediction.predict import Found, explainable, predict_images
+from pipeline.prediction.explain import explainable
+from pipeline.prediction.shards import Found, predict_images
 from pipeline.prediction.sources import Source, find_sources
 from tests.cases.pictures import empty_png
 
