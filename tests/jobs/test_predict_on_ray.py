@@ -100,6 +100,7 @@ def test_a_killed_job_goes_on_where_it_was(tmp_path: Path, repository: Path, mod
         started = psutil.Process(job.pid).children(recursive=True)
     finally:
         job.kill()
+        job.wait()
     times = {path: path.stat().st_mtime_ns for path in kept}
     psutil.wait_procs(started, timeout=90)  # Ray's own, which notice
     done = subprocess.run(command, capture_output=True, text=True, timeout=SECONDS)
