@@ -9,11 +9,14 @@ SHELL := /bin/bash
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 
-VENV := .venv
-PYTHON := $(VENV)/bin/python
+# make test PYTHON=python3.13 has an environment of its own; by default the first of these that is there.
+PYTHON ?=
+PYTHONS := python3.11 python3.12 python3.13 python3
+VENV := $(if $(PYTHON),.venv-$(notdir $(PYTHON)),.venv)
+RUN := $(VENV)/bin/python
 STAMP := $(VENV)/installed
 TORCH_INDEX ?=
-PIP_INSTALL := $(PYTHON) -m pip install --disable-pip-version-check --quiet -c constraints.txt \
+PIP_INSTALL := $(RUN) -m pip install --disable-pip-version-check --quiet -c constraints.txt \
 	$(if $(TORCH_INDEX),--extra-index-url $(TORCH_INDEX))
 
 # Of make bench-compare.
@@ -26,7 +29,7 @@ ARGS ?=
 # Of make predict.
 SOURCE ?=
 OUT ?= people
-CLUSTER := $(PYTHON) -m pipeline.commands.cluster
+CLUSTER := $(RUN) -m pipeline.commands.cluster
 
 .PHONY: help setup demo predict test test-slow lint format graclus bench bench-compare cluster cluster-stop submit follow cancel
 
@@ -36,40 +39,41 @@ help: ## Show this list.
 setup: $(STAMP) ## Make .venv and install the pinned packages, once.
 
 $(STAMP): pyproject.toml constraints.txt
-	@$(PYTHON) -m pip --version >/dev/null 2>&1 || { \
-		for python in python3.11 python3 ""; do \
-			"$$python" -c 'import sys; sys.exit(sys.version_info[:2] != (3, 11))' 2>/dev/null && break; \
+	@$(RUN) -m pip --version >/dev/null 2>&1 || { \
+		for python in $(or $(PYTHON),$(PYTHONS)) ""; do \
+			"$$python" -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))' 2>/dev/null && break; \
 		done; \
-		[ -n "$$python" ] || { echo "error: Python 3.11 is needed: neither python3.11 nor python3 is it" >&2; exit 2; }; \
+		[ -n "$$python" ] || { \
+			echo "error: Python 3.11, 3.12 or 3.13 is needed: none of these is it: $(or $(PYTHON),$(PYTHONS))" >&2; exit 2; }; \
 		"$$python" -m venv $(VENV) || { \
-			echo "error: $$python cannot make .venv (on Debian and Ubuntu: apt install python3.11-venv)" >&2; exit 2; }; \
+			echo "error: $$python cannot make $(VENV) (on Debian and Ubuntu: apt install python3-venv)" >&2; exit 2; }; \
 	}
 	@echo "Installing the packages of pyproject.toml into $(VENV), once ..."
 	@$(PIP_INSTALL) -e '.[dev]'
 	@touch $@
 
 demo: $(STAMP) ## The whole path on drawn people, in minutes: data, both training stages, AP, pictures.
-	@$(PYTHON) jobs/demo.py --config conf/demo.yaml
+	@$(RUN) jobs/demo.py --config conf/demo.yaml
 
 predict: $(STAMP) ## People in photographs, by the model that comes along: SOURCE=photo.jpg (or a folder) OUT=people.
 	@[ -n "$(SOURCE)" ] || { echo "error: SOURCE=photo.jpg is missing: name a photograph, or a folder of them" >&2; exit 2; }
-	@$(PYTHON) jobs/predict.py --checkpoint docs/models/lite0_hgg.pt --source "$(SOURCE)" --out "$(OUT)" $(ARGS)
+	@$(RUN) jobs/predict.py --checkpoint docs/models/lite0_hgg.pt --source "$(SOURCE)" --out "$(OUT)" $(ARGS)
 
 test: lint ## Lint, then the tests but those that take more than ten seconds each.
-	@$(PYTHON) -m pytest -m "not slow"
+	@$(RUN) -m pytest -m "not slow"
 
 # Two files at once: 47 minutes in place of 60 on two cores.
 test-slow: $(STAMP) ## The other tests: real clusters, killed and gone on with.
-	@$(PYTHON) -m pytest -m slow -n 2 --dist loadfile
+	@$(RUN) -m pytest -m slow -n 2 --dist loadfile
 
 lint: $(STAMP) ## Ruff (rules and format) and the type checker.
-	@$(PYTHON) -m ruff check .
-	@$(PYTHON) -m ruff format --check .
-	@$(PYTHON) -m pyrefly check
+	@$(RUN) -m ruff check .
+	@$(RUN) -m ruff format --check .
+	@$(RUN) -m pyrefly check
 
 format: $(STAMP) ## Let ruff mend and format the code.
-	@$(PYTHON) -m ruff check --fix .
-	@$(PYTHON) -m ruff format .
+	@$(RUN) -m ruff check --fix .
+	@$(RUN) -m ruff format .
 
 # torch-cluster's build imports torch, hence no isolation. Its extensions are compiled side by side by setuptools,
 # which takes the number from the configuration file, as torch-cluster turns ninja off.
@@ -77,13 +81,13 @@ graclus: $(STAMP) ## Compile torch-cluster (8 to 16 minutes), for grouping.match
 	@printf '[build_ext]\nparallel = %s\n' "$$(nproc)" > $(VENV)/graclus.cfg
 	@FORCE_ONLY_CPU=1 DIST_EXTRA_CONFIG=$(CURDIR)/$(VENV)/graclus.cfg \
 		$(PIP_INSTALL) --no-build-isolation --no-binary torch-cluster 'torch-cluster==1.6.3'
-	@$(PYTHON) -c 'import torch_cluster; print("torch-cluster", torch_cluster.__version__)'
+	@$(RUN) -c 'import torch_cluster; print("torch-cluster", torch_cluster.__version__)'
 
 bench: $(STAMP) ## Time every piece of work here (8 minutes), and write docs/performance.md with its picture.
-	@$(PYTHON) -m tests.benchmarks.performance
+	@$(RUN) -m tests.benchmarks.performance
 
 bench-compare: $(STAMP) ## Time the pieces of grouping and encoding here and at the commit REF, in turn.
-	@$(PYTHON) -m tests.benchmarks.compare $(REF)
+	@$(RUN) -m tests.benchmarks.compare $(REF)
 
 cluster: $(STAMP) ## A Ray cluster on this machine's loopback, ended by cluster-stop or after MINUTES=240.
 	@$(CLUSTER) start --minutes $(MINUTES)

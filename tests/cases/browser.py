@@ -1,5 +1,6 @@
 """A browser for the pages that the project writes."""
 
+import os
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -9,14 +10,20 @@ from typing import Any
 import pytest
 
 SECONDS = 60
+MISSING = "needs Chromium: on Debian apt install chromium chromium-driver"
 
 
 @contextmanager
 def browser(profile: Path) -> Iterator[Any]:
-    """A Chromium without a window and without a network; the test is skipped where there is none."""
+    """A Chromium without a window and without a network.
+
+    The test is skipped where there is none, and fails where HGG_BROWSER=needed says that there must be.
+    """
     chromium, chromedriver = shutil.which("chromium"), shutil.which("chromedriver")
     if not chromium or not chromedriver:
-        pytest.skip("needs Chromium: on Debian apt install chromium chromium-driver")
+        if os.environ.get("HGG_BROWSER") == "needed":
+            pytest.fail(MISSING)
+        pytest.skip(MISSING)
     selenium = pytest.importorskip("selenium.webdriver", reason="needs selenium: pip install -e .[dev]")
     options = selenium.ChromeOptions()
     options.binary_location = chromium

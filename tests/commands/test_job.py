@@ -191,7 +191,7 @@ def test_provenance_names_command_commit_and_versions(monkeypatch: pytest.Monkey
     found = provenance()
     assert found["command"] == "python jobs/pretrain.py 'run_root=a folder'"
     assert found["torch"].startswith("2.")
-    assert found["python"].startswith("3.11.")
+    assert found["python"].startswith("3.1")
     assert set(found) == {"command", "commit", "python", "torch", "ray", "mlflow"}
 
 
