@@ -29,9 +29,11 @@ ARGS ?=
 # Of make predict.
 SOURCE ?=
 OUT ?= people
+# Of make serve.
+PORT ?= 8000
 CLUSTER := $(RUN) -m pipeline.commands.cluster
 
-.PHONY: help setup demo predict test test-slow lint format graclus bench bench-compare cluster cluster-stop submit follow cancel
+.PHONY: help setup demo predict serve test test-slow lint format graclus bench bench-compare cluster cluster-stop submit follow cancel
 
 help: ## Show this list.
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -58,6 +60,9 @@ demo: $(STAMP) ## The whole path on drawn people, in minutes: data, both trainin
 predict: $(STAMP) ## People in photographs, by the model that comes along: SOURCE=photo.jpg (or a folder) OUT=people.
 	@[ -n "$(SOURCE)" ] || { echo "error: SOURCE=photo.jpg is missing: name a photograph, or a folder of them" >&2; exit 2; }
 	@$(RUN) jobs/predict.py --checkpoint docs/models/lite0_hgg.pt --source "$(SOURCE)" --out "$(OUT)" $(ARGS)
+
+serve: $(STAMP) ## An endpoint and a page to try the model that comes along: PORT=8000, ARGS="key.sub=value".
+	@$(RUN) jobs/serve.py --model docs/models/lite0_hgg.pt --port $(PORT) $(ARGS)
 
 test: lint ## Lint, then the tests but those that take more than ten seconds each.
 	@$(RUN) -m pytest -m "not slow"

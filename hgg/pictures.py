@@ -127,6 +127,13 @@ def encode_jpeg(picture: np.ndarray, quality: int) -> bytes:
     return data.tobytes()
 
 
+def encode_png(picture: np.ndarray) -> bytes:
+    """Encode (H, W, 3) uint8 RGB as PNG."""
+    done, data = cv2.imencode(".png", cv2.cvtColor(picture, cv2.COLOR_RGB2BGR))
+    assert done, picture.shape
+    return data.tobytes()
+
+
 def _check_size(data: bytes, max_pixels: int) -> None:
     size = picture_size(data)
     if size is None:

@@ -3,9 +3,6 @@
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-import ray
-from ray.util import ActorPool
-
 from pipeline.cluster.resources import cpus_needed, room_for, worker_resources
 from pipeline.cluster.start import start_ray
 from pipeline.settings.config import TrainConfig
@@ -32,6 +29,9 @@ def by_actors(
     options = options.model_copy(update={"num_workers": min(options.num_workers, len(items))})
     if not items:
         return
+    import ray
+    from ray.util import ActorPool
+
     with start_ray(cpus=cpus_needed(options)):
         room_for(options, setting)
         resources = worker_resources(options)

@@ -80,7 +80,7 @@ def run_prediction(
         if is_file_name(place) and not as_path(Path(place)).is_file():
             raise UserError(f"{place}: no such file: name a video, a camera's number or a stream's address")
     found = _images(config, words, recursive) if words or not videos else []
-    model = _model(config, checkpoint, overrides)
+    model = model_plan(config, checkpoint, overrides)
     predictor = model.predictor()
     results: dict[str, Any] = {"source": ", ".join(map(str, sources)) or str(_validation(config))}
     if found:
@@ -170,7 +170,8 @@ def _within_reach(place: str) -> Iterator[str]:
         yield str(file)
 
 
-def _model(config: RunConfig, checkpoint: Path | None, overrides: Sequence[str] | None) -> ModelPlan:
+def model_plan(config: RunConfig, checkpoint: Path | None, overrides: Sequence[str] | None) -> ModelPlan:
+    """The model that predicts or is served; arguments and errors as in `run_prediction`."""
     if checkpoint is None and overrides is not None:
         checkpoint = _shipped_instead(config)
     file = local_model(config, checkpoint) if checkpoint else model_file(config)

@@ -1,9 +1,9 @@
 """Settings of a run: data, training, evaluation, tracking.
 
-One `RunConfig` holds every setting of every job (those of the data are in `pipeline.settings.data`).
-`pipeline.settings.load` reads it from YAML
-and `key.sub=value` overrides; `conf/*.yaml` hold only what differs from the defaults here. Each setting bears
-a mark of what it decides (`hgg.settings`).
+One `RunConfig` holds every setting of every job (those of the data are in `pipeline.settings.data`, of
+prediction and the endpoint in `pipeline.settings.using`). `pipeline.settings.load` reads it from YAML and
+`key.sub=value` overrides; `conf/*.yaml` hold only what differs from the defaults here. Each setting bears a
+mark of what it decides (`hgg.settings`).
 """
 
 from pathlib import Path
@@ -26,6 +26,7 @@ from pipeline.settings.data import DataConfig, SyntheticConfig
 from pipeline.settings.formats import FORMATS
 from pipeline.settings.skeletons import as_given
 from pipeline.settings.studies import AblationConfig, TuneConfig
+from pipeline.settings.using import PredictConfig, ServeConfig
 
 
 class StageConfig(Settings):
@@ -126,41 +127,6 @@ class EvaluateConfig(Settings):
     """Seed of grouping.matching=graclus, which is random."""
 
 
-class PredictConfig(Settings):
-    """Prediction on photographs of any origin."""
-
-    max_pixels: int = setting(100_000_000, NOTHING, since="2026-11-28", before=100_000_000, ge=1)
-    """Width x height, by the file's header, above which a photograph is left out before it is decoded; those
-    of a batch have together no more either. A pixel takes 9 to 15 bytes while it is looked at, 1.5 GiB in all
-    by default."""
-    min_score: float = setting(0.05, NOTHING, since="2026-11-29", before=0.0, ge=0.0)
-    """People with a lower score are neither written nor drawn; 0 writes everybody that evaluation counts. At
-    0.05 F is highest on training photographs with the model that comes along (docs/grouping.md)."""
-    max_rejected: int | None = setting(None, NOTHING, since="2026-11-29", before=None, ge=0)
-    """Files that cannot be read, above which the job ends with 1; null is any number. They are listed in
-    rejected.jsonl."""
-    num_workers: int = setting(0, NOTHING, since="2026-11-29", before=0, ge=0)
-    """Actors of Ray that go through the images side by side, each with train.cpus_per_worker CPUs and, with
-    train.use_gpu, one GPU; 0 does it in the process itself. What comes out is the same. Videos are not shared
-    out."""
-    shard_images: int = setting(256, NOTHING, since="2026-11-29", before=256, ge=1)
-    """Images after which what was found is kept: the same command goes on from there after a kill."""
-    pictures: bool = setting(True, NOTHING, since="2026-11-29", before=True)
-    """Whether the people of each image are also drawn."""
-    max_frames: int | None = setting(None, NOTHING, since="2026-11-29", before=None, ge=1)
-    """Frames of a video, camera or stream after which it ends; null is all, or until Ctrl-C."""
-    video: bool = setting(True, NOTHING, since="2026-11-29", before=True)
-    """Whether a video's people are also drawn, as an mp4."""
-    track_oks: float = setting(0.2, NOTHING, since="2026-11-29", before=0.2, ge=0.0, le=1.0)
-    """OKS (with constants twice COCO's) below which a person is not who it was in the frame before."""
-    track_frames: int = setting(30, NOTHING, since="2026-11-29", before=30, ge=0)
-    """Frames without a person after which its id is not given again."""
-    smooth: float = setting(1.0, NOTHING, since="2026-11-29", before=1.0, ge=0.0)
-    """Cutoff in Hz of the One-Euro filter of who is followed: lower is steadier and later; 0 is none."""
-    smooth_beta: float = setting(0.05, NOTHING, since="2026-11-29", before=0.05, ge=0.0)
-    """How much a pixel a second adds to that cutoff: higher follows fast joints sooner."""
-
-
 class TrackingConfig(Settings):
     """MLflow."""
 
@@ -200,6 +166,7 @@ class RunConfig(Settings):
     inference: InferenceConfig = InferenceConfig()
     evaluate: EvaluateConfig = EvaluateConfig()
     predict: PredictConfig = PredictConfig()
+    serve: ServeConfig = ServeConfig()
     tracking: TrackingConfig = TrackingConfig()
     synthetic: SyntheticConfig = SyntheticConfig()
     ablation: AblationConfig = AblationConfig()

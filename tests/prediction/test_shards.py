@@ -101,7 +101,8 @@ def test_other_settings_and_other_files_are_another_prediction(folder: Path, tmp
     out = tmp_path / "out"
     with pytest.raises(KeyboardInterrupt):
         _predict(folder, out, _Counting(ends_after=5))
-    for change in ({"min_score": 0.5}, {"identity": {"model": "another"}}):
+    changes: list[dict[str, Any]] = [{"min_score": 0.5}, {"identity": {"model": "another"}}]
+    for change in changes:
         again = _Counting()
         _predict(folder, out, again, **change)
         assert len(again.seen) == FILES

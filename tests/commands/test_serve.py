@@ -1,0 +1,80 @@
+"""The endpoint's command: who may ask, and what is served when a registered model moves."""
+
+from pathlib import Path
+from typing import Any, ClassVar
+
+import pytest
+
+from hgg.weights import save_model
+from pipeline.base.errors import UserError
+from pipeline.cluster import start
+from pipeline.commands import serve
+from pipeline.serving import on_ray
+from pipeline.settings.config import RunConfig
+from tests.cases.core import tiny_model
+
+
+def _config(**given: Any) -> RunConfig:
+    return RunConfig.model_validate({"serve": {"poll_seconds": 0.01, **given}})
+
+
+@pytest.fixture
+def model(tmp_path: Path) -> Path:
+    save_model(tmp_path / "hgg-1-aaaa.pt", tiny_model())
+    return tmp_path / "hgg-1-aaaa.pt"
+
+
+@pytest.mark.parametrize("host", ["0.0.0.0", "192.168.1.4", "::", "somewhere.example"])
+def test_others_than_this_machine_need_a_token(
+    host: str, model: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("HGG_TOKEN", raising=False)
+    with pytest.raises(UserError, match=r"choose a token and set HGG_TOKEN to it"):
+        serve.run_endpoint(_config(host=host), model, [])
+
+
+def test_a_taken_port_is_one_line() -> None:
+    import socket
+
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        with pytest.raises(UserError, match=rf"serve\.port={port}: .*: choose another"):
+            on_ray.Endpoint(_config(port=port), "")
+
+
+class _Endpoint:
+    """Notes what it is to show, and ends the job at the second."""
+
+    address = "http://127.0.0.1:1/"
+    shown: ClassVar[list[tuple[str, str]]] = []
+
+    def __init__(self, config: RunConfig, token: str) -> None:
+        _Endpoint.shown = []
+
+    def __enter__(self) -> "_Endpoint":
+        return self
+
+    def __exit__(self, *_: object) -> None: ...
+
+    def show(self, plan: Any, name: str) -> None:
+        self.shown.append((plan.file.name, name))
+        if len(self.shown) == 2:
+            raise KeyboardInterrupt
+
+
+def test_a_registered_model_that_moves_is_taken_over(
+    model: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    second = tmp_path / "hgg-2-bbbb.pt"
+    save_model(second, tiny_model(1))
+    files = iter([model, model, model])
+    monkeypatch.setattr(serve, "fetch", lambda config, uri: next(files, second))
+    monkeypatch.setattr("pipeline.commands.predict.local_model", lambda config, path: model)
+    monkeypatch.setattr(on_ray, "Endpoint", _Endpoint)
+    monkeypatch.setattr(start, "start_ray", lambda cpus: _Endpoint(_config(), ""))
+    with pytest.raises(KeyboardInterrupt):
+        serve.run_endpoint(_config(), Path("models:/hgg@champion"), [])
+    assert _Endpoint.shown == [
+        ("hgg-1-aaaa.pt", "models:/hgg@champion (hgg-1-aaaa)"),
+        ("hgg-2-bbbb.pt", "models:/hgg@champion (hgg-2-bbbb)"),
+    ]
