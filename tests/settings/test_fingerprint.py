@@ -165,8 +165,8 @@ def test_groups_that_decide_nothing_else_are_left_out() -> None:
     groups = {name for name, field in RunConfig.model_fields.items() if group_of(field) is not None}
     # A sweep at its defaults is left out as what came later.
     config = RunConfig.model_validate({"tune": {"trials": 3}})
-    assert groups - described_groups(config).keys() == {"tracking", "ablation", "predict"}
+    assert groups - described_groups(config).keys() == {"tracking", "ablation", "predict", "serve"}
     without = described_groups(config, but=Decides.EVALUATION | Decides.PICTURES)
     assert groups - without.keys() == {
-        *("tracking", "ablation", "predict", "evaluate", "inference", "synthetic")
+        *("tracking", "ablation", "predict", "serve", "evaluate", "inference", "synthetic")
     }
