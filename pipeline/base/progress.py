@@ -1,11 +1,12 @@
-"""Log lines of how far some work has come."""
+"""How far some work has come: a bar on a terminal, log lines elsewhere."""
 
 import logging
+import sys
 import time
 from collections.abc import Iterable, Iterator
 from datetime import timedelta
 from itertools import islice
-from typing import TypeVar
+from typing import Any, TypeVar
 
 LOG_SECONDS = 10.0  # between two lines, where the work comes in small parts
 
@@ -15,7 +16,7 @@ Item = TypeVar("Item")
 
 
 class Progress:
-    """Log lines with the rate and the time left, as parts of the work are done.
+    """The rate and the time left, as parts of the work are done: on a terminal as a bar, else as log lines.
 
     Args:
         title: what is done; a line begins with it.
@@ -28,6 +29,7 @@ class Progress:
         self.title, self.unit, self.total, self.done = title, unit, total, 0
         self.every = LOG_SECONDS if every is None else every
         self.begun = self.logged = time.monotonic()
+        self.bar = _bar(title, total, unit) if sys.stderr.isatty() else None
 
     @property
     def seconds(self) -> float:
@@ -37,6 +39,11 @@ class Progress:
     def add(self, units: int) -> None:
         """Count units that are done; now and then a line."""
         self.done += units
+        if self.bar is not None:
+            self.bar.update(units)
+            if self.done >= self.total > 0:
+                self.bar.close()
+            return
         if time.monotonic() - self.logged < self.every:
             return
         self.logged = time.monotonic()
@@ -46,6 +53,23 @@ class Progress:
             "%s: %d of %d %s, %.1f %s/s, %s left",
             *(self.title, self.done, self.total, self.unit, rate, self.unit, left),
         )
+
+
+class TerminalHandler(logging.Handler):
+    """Log lines to stderr that leave a bar whole, which goes on below them."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Write a line."""
+        from tqdm import tqdm
+
+        tqdm.write(self.format(record), file=sys.stderr)
+
+
+def _bar(title: str, total: int, unit: str) -> Any:
+    from tqdm import tqdm  # here, as only a terminal needs it
+
+    look = {"unit": f" {unit}", "dynamic_ncols": True, "leave": False}
+    return tqdm(total=total or None, desc=title, file=sys.stderr, **look)
 
 
 def chunks(items: Iterable[Item], size: int) -> Iterator[list[Item]]:

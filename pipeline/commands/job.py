@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from pipeline.base.errors import Failed, Terminated, UserError, first_line
+from pipeline.base.progress import TerminalHandler
 from pipeline.base.secrets import log_format, masked, masked_values
 from pipeline.settings.config import RunConfig
 
@@ -226,7 +227,7 @@ def _called(name: str) -> str:
 
 def _set_up_logging() -> None:
     """Our log lines from INFO on and those of dependencies from WARNING on, to stderr."""
-    handler = logging.StreamHandler()
+    handler = TerminalHandler() if sys.stderr.isatty() else logging.StreamHandler()
     handler.setFormatter(log_format())
     logging.basicConfig(level=logging.WARNING, handlers=[handler], force=True)
     for ours in ("hgg", "pipeline", "jobs"):
