@@ -55,7 +55,7 @@ $(STAMP): pyproject.toml constraints.txt
 	@touch $@
 
 demo: $(STAMP) ## The whole path on drawn people, in minutes: data, both training stages, AP, pictures.
-	@$(RUN) jobs/demo.py --config conf/demo.yaml
+	@$(RUN) jobs/demo.py --config conf/demo.yaml $(ARGS)
 
 predict: $(STAMP) ## People in photographs, by the model that comes along: SOURCE=photo.jpg (or a folder) OUT=people.
 	@[ -n "$(SOURCE)" ] || { echo "error: SOURCE=photo.jpg is missing: name a photograph, or a folder of them" >&2; exit 2; }
