@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from pipeline.base.errors import Failed, Terminated, UserError, first_line
+from pipeline.base.memory import ask_for_large_pages
 from pipeline.base.progress import TerminalHandler
 from pipeline.base.secrets import log_format, masked, masked_values
 from pipeline.settings.config import RunConfig
@@ -59,6 +60,7 @@ def run_job(
     with 1 and the traceback. `sources` says what files and folders a job takes beside settings, by default
     none; they become `arguments.sources`.
     """
+    ask_for_large_pages()
     parser = _parser(name, description, sources)
     if add_arguments is not None:
         add_arguments(parser)
