@@ -1,11 +1,14 @@
 """A process that keeps what tensors leave asks the system for no page twice."""
 
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+
+from pipeline.base.memory import ask_for_large_pages
 
 # glibc raises its threshold as it goes, and what lies above on the heap decides the rest, so the
 # program sets it to what it begins with.
@@ -38,3 +41,15 @@ def test_freed_memory_is_kept(repository: Path) -> None:
     given_back, kept = json.loads(done.stdout)
     assert given_back > 5_000
     assert kept < 100
+
+
+def test_large_pages_are_asked_for_unless_the_environment_says_otherwise(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    name = "THP_MEM_ALLOC_ENABLE"
+    monkeypatch.setenv(name, "0")
+    ask_for_large_pages()
+    assert os.environ[name] == "0"
+    monkeypatch.delenv(name)
+    ask_for_large_pages()
+    assert os.environ[name] == "1"
