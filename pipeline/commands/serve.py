@@ -35,10 +35,12 @@ def run_endpoint(config: RunConfig, model: Path | None, overrides: list[str] | N
     plan = model_plan(config, model, overrides)
     plan.predictor()  # whatever is wrong with it is said before anything starts
     # Imported here, as they need Ray.
+    from pipeline.cluster.resources import cpus_needed
     from pipeline.cluster.start import start_ray
     from pipeline.serving.on_ray import Endpoint
 
-    with start_ray(cpus=_cpus(config)), Endpoint(config, token) as endpoint:
+    options = config.train.model_copy(update={"num_workers": config.serve.replicas})
+    with start_ray(cpus=cpus_needed(options)), Endpoint(config, token) as endpoint:
         served = _name(model, plan)
         endpoint.show(plan, served)
         log.info("serve: %s at %s, Ctrl-C ends it", served, endpoint.address)
@@ -70,7 +72,3 @@ def _check_address(config: RunConfig, token: str) -> None:
             f"serve.host={host}: others than this machine could ask it: choose a token and set {TOKEN} to "
             "it, or leave serve.host at 127.0.0.1"
         )
-
-
-def _cpus(config: RunConfig) -> int:
-    return max(1, round(config.serve.replicas * config.train.cpus_per_worker))

@@ -191,8 +191,8 @@ class Endpoint:
 
     def __init__(self, config: RunConfig, token: str) -> None:
         self.config, self.token = config, token
-        self.host, self.port = config.serve.host, config.serve.port or _free_port(config.serve.host)
-        _check_free(self.host, self.port)
+        self.host = config.serve.host
+        self.port = _free_port(self.host, config.serve.port)
         self.plan: ModelPlan | None = None
 
     @property
@@ -226,14 +226,10 @@ class Endpoint:
         serve.run(app, name=APP, route_prefix="/", logging_config=QUIET)
 
 
-def _free_port(host: str) -> int:
-    with socket.create_server((host, 0)) as server:
-        return server.getsockname()[1]
-
-
-def _check_free(host: str, port: int) -> None:
+def _free_port(host: str, port: int) -> int:
+    """The port, or any that is free where it is 0; `UserError` where it is taken."""
     try:
-        with socket.create_server((host, port)):
-            pass
+        with socket.create_server((host, port)) as server:
+            return server.getsockname()[1]
     except OSError as error:
         raise UserError(f"serve.host={host}, serve.port={port}: {error.strerror}: choose another") from error
