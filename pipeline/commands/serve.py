@@ -5,14 +5,16 @@ import logging
 import os
 import threading
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from pipeline.base.errors import UserError
 from pipeline.commands.predict import model_plan
 from pipeline.prediction.model_plan import ModelPlan
 from pipeline.settings.config import RunConfig
 from pipeline.settings.paths import REGISTERED
-from pipeline.tracking.registry import fetch
+
+if TYPE_CHECKING:
+    from pipeline.serving.on_ray import Endpoint
 
 TOKEN = "HGG_TOKEN"
 
@@ -44,16 +46,31 @@ def run_endpoint(config: RunConfig, model: Path | None, overrides: list[str] | N
         served = _name(model, plan)
         endpoint.show(plan, served)
         log.info("serve: %s at %s, Ctrl-C ends it", served, endpoint.address)
-        registered = str(model) if model is not None and "@" in str(model) else ""
-        while registered:
-            threading.Event().wait(config.serve.poll_seconds)
-            newer = plan._replace(file=fetch(config, registered))
-            if newer.file != plan.file:
-                plan, served = newer, _name(model, newer)
-                endpoint.show(plan, served)
-                log.info("serve: %s has moved: %s is served now", registered, served)
+        if model is not None and str(model).startswith(REGISTERED) and "@" in str(model):
+            _follow(config, model, overrides, plan, endpoint)
         threading.Event().wait()
     return {}
+
+
+def _follow(
+    config: RunConfig, model: Path, overrides: list[str] | None, plan: ModelPlan, endpoint: "Endpoint"
+) -> None:
+    """Serve whatever the alias stands for; what is there goes on where the registry or a version fails."""
+    complaint = ""
+    while True:
+        threading.Event().wait(config.serve.poll_seconds)
+        try:
+            newer = model_plan(config, model, overrides)
+            if newer.file != plan.file:
+                newer.predictor()  # as at the start: a replica that cannot read it would be gone
+                endpoint.show(newer, _name(model, newer))
+                log.info("serve: %s has moved: %s is served now", model, _name(model, newer))
+                plan = newer
+            complaint = ""
+        except UserError as error:
+            if str(error) != complaint:
+                log.warning("serve: %s is served on: %s", plan.file.stem, error)
+            complaint = str(error)
 
 
 def _name(model: Path | None, plan: ModelPlan) -> str:

@@ -20,6 +20,7 @@ from ray.exceptions import RayActorError
 from ray.serve.config import BackpressureConfig, HTTPOptions
 from ray.serve.exceptions import BackPressureError, DeploymentUnavailableError, ReplicaUnavailableError
 
+from hgg.config import ModelConfig
 from hgg.explain_page import explained, why_not
 from hgg.poses import Poses
 from hgg.predictor import Predictor
@@ -44,7 +45,7 @@ class Model:
     """A replica: pictures of whatever requests go through the network together.
 
     Args:
-        plan: how the model is run; which file it is comes by `reconfigure`.
+        plan: how the model is run; which file and settings it has comes by `reconfigure`.
         config: how batches are gathered.
     """
 
@@ -62,12 +63,14 @@ class Model:
 
     async def reconfigure(self, served: dict[str, str]) -> None:
         """Take a model over: that of before answers until this one is whole."""
-        await asyncio.to_thread(self._take, Path(served["file"]), served["name"])
+        await asyncio.to_thread(self._take, served)
 
-    def _take(self, file: Path, name: str) -> None:
-        predictor = self.plan._replace(file=file).predictor()
+    def _take(self, served: dict[str, str]) -> None:
+        settings = ModelConfig.model_validate_json(served["settings"])
+        plan = self.plan._replace(file=Path(served["file"]), settings=settings)
+        predictor = plan.predictor()
         with self.lock:
-            self.predictor, self.name, self.file = predictor, name, file
+            self.predictor, self.name, self.file = predictor, served["name"], plan.file
 
     async def people(self, pictures: Sequence[np.ndarray]) -> Answer:
         """The people of a request's pictures."""
@@ -144,19 +147,29 @@ async def _asked(method: str, *arguments: Any) -> Any:
     raise AssertionError("every try returns or raises")
 
 
-def application(plan: ModelPlan, file: Path, name: str, config: ServeConfig, token: str) -> serve.Application:
+def application(
+    first: ModelPlan, plan: ModelPlan, name: str, config: ServeConfig, token: str
+) -> serve.Application:
     """What Ray Serve runs: the application before the replicas of the model.
 
-    A second one with another file, run in the place of the first, has the replicas take it over without being
-    started again, as nothing else of it differs.
+    A second one with another plan, run in the place of the first, has the replicas take its model over
+    without being started again, as nothing else of it differs.
+
+    Args:
+        first: what was served at first.
+        plan: what is served now.
+        name: of that in answers.
+        config: replicas and limits.
+        token: that requests must bring.
     """
-    resources = worker_resources(plan.train)
+    resources = worker_resources(first.train)
+    served = {"file": str(plan.file), "name": name, "settings": plan.settings.model_dump_json()}
     model: Any = serve.deployment(
         Model,
         name=MODEL,
         num_replicas=config.replicas,
         ray_actor_options={"num_cpus": resources["CPU"], "num_gpus": resources.get("GPU", 0)},
-        user_config={"file": str(file), "name": name},
+        user_config=served,
         max_ongoing_requests=2 * config.batch_size,
         max_queued_requests=config.max_requests,
         graceful_shutdown_timeout_s=CLOSING_SECONDS,
@@ -175,7 +188,7 @@ def application(plan: ModelPlan, file: Path, name: str, config: ServeConfig, tok
         backpressure_config=BackpressureConfig(retry_after_s=RETRY_SECONDS),
         graceful_shutdown_timeout_s=CLOSING_SECONDS,
     )
-    return door.bind(model.bind(plan, config))
+    return door.bind(model.bind(first, config))
 
 
 class Endpoint:
@@ -193,7 +206,7 @@ class Endpoint:
         self.config, self.token = config, token
         self.host = config.serve.host
         self.port = _free_port(self.host, config.serve.port)
-        self.plan: ModelPlan | None = None
+        self.first: ModelPlan | None = None
 
     @property
     def address(self) -> str:
@@ -221,8 +234,8 @@ class Endpoint:
 
     def show(self, plan: ModelPlan, name: str) -> None:
         """Serve a model, or another in its place, whose turn comes without a request being dropped."""
-        self.plan = self.plan or plan
-        app = application(self.plan, plan.file, name, self.config.serve, self.token)
+        self.first = self.first or plan
+        app = application(self.first, plan, name, self.config.serve, self.token)
         serve.run(app, name=APP, route_prefix="/", logging_config=QUIET)
 
 

@@ -6,7 +6,6 @@ the same pictures.
 """
 
 import argparse
-import re
 import signal
 import subprocess
 import sys
@@ -27,6 +26,7 @@ import hgg
 from hgg.pictures import decode_picture, encode_jpeg
 from pipeline.settings.data import SyntheticConfig
 from pipeline.synthetic.scenes import draw_scene
+from tests.cases.asking import JPEG, address_of
 from tests.cases.uploads import malformed_uploads
 
 REPOSITORY = Path(__file__).parents[2]
@@ -37,7 +37,6 @@ CLIENTS = (1, 4, 16)
 MOST = 32  # requests at work, as serve.max_requests is by default
 PICTURES = 16  # of a size
 WAIT = 120.0
-JPEG = {"Content-Type": "image/jpeg"}
 MIB = 2**20
 
 
@@ -97,21 +96,12 @@ def _serving(*settings: str) -> Iterator[tuple[str, psutil.Process]]:
         log = Path(folder) / "log"
         command = [sys.executable, "jobs/serve.py", "--model", str(MODEL), "--port", "0", *settings]
         with log.open("w") as file:
-            job = subprocess.Popen(command, cwd=REPOSITORY, stdout=file, stderr=file)
+            job = subprocess.Popen(command, cwd=REPOSITORY, stdout=file, stderr=file, text=True)
         try:
-            yield _address(log, job), psutil.Process(job.pid)
+            yield address_of(log, job), psutil.Process(job.pid)
         finally:
             job.send_signal(signal.SIGTERM)
             job.wait(WAIT)
-
-
-def _address(log: Path, job: "subprocess.Popen[bytes]") -> str:
-    end = time.monotonic() + WAIT
-    while time.monotonic() < end and job.poll() is None:
-        if found := re.search(r"at (http://127\.0\.0\.1:\d+/), Ctrl-C", log.read_text()):
-            return found[1]
-        time.sleep(0.2)
-    raise SystemExit(f"error: the endpoint did not start:\n{log.read_text()}")
 
 
 def _ask(address: str, pictures: Sequence[bytes], clients: int, seconds: float) -> list[Answered]:

@@ -1,13 +1,10 @@
 """The endpoint on real Ray Serve: as a process, with a replica that dies, with another model in its place."""
 
 import json
-import re
 import signal
 import subprocess
 import sys
-import threading
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -23,10 +20,8 @@ from pipeline.cluster.start import start_ray
 from pipeline.prediction.model_plan import ModelPlan
 from pipeline.serving.on_ray import Endpoint
 from pipeline.settings.config import RunConfig
+from tests.cases.asking import JPEG, SECONDS, Asking, address_of
 from tests.cases.core import tiny_model
-
-SECONDS = 120
-JPEG = {"Content-Type": "image/jpeg"}
 
 
 def _save(path: Path, seed: int) -> Path:
@@ -54,38 +49,6 @@ def _plan(config: RunConfig, file: Path) -> ModelPlan:
     return ModelPlan(file, tiny_model(candidates={"threshold": 0.02}).config, config.inference, config.train)
 
 
-class _Asking:
-    """Clients that ask one after another until they are told to stop."""
-
-    def __init__(self, address: str, picture: bytes, clients: int = 4) -> None:
-        self.address, self.picture = address, picture
-        self.answers: list[tuple[int, str, str]] = []
-        self.stop = threading.Event()
-        self.threads = [threading.Thread(target=self._ask, daemon=True) for _ in range(clients)]
-
-    def __enter__(self) -> "_Asking":
-        for thread in self.threads:
-            thread.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.stop.set()
-        for thread in self.threads:
-            thread.join(SECONDS)
-
-    def _ask(self) -> None:
-        while not self.stop.is_set():
-            url = f"{self.address}v1/people?min_score=0"
-            answer = requests.post(url, data=self.picture, headers=JPEG, timeout=SECONDS)
-            self.answers.append((answer.status_code, answer.headers.get("X-Model", ""), answer.text))
-
-    def wait(self, until: Callable[[], bool]) -> None:
-        end = time.monotonic() + SECONDS
-        while not until():
-            assert time.monotonic() < end
-            time.sleep(0.05)
-
-
 @pytest.mark.slow
 def test_another_model_is_taken_over_without_a_request_lost(
     tmp_path: Path, model: Path, picture: bytes
@@ -94,12 +57,10 @@ def test_another_model_is_taken_over_without_a_request_lost(
     second = _save(tmp_path / "second.pt", 1)
     with start_ray(2), Endpoint(config, "") as endpoint:
         endpoint.show(_plan(config, model), "first")
-        with _Asking(endpoint.address, picture) as asking:
+        with Asking(endpoint.address, picture) as asking:
             asking.wait(lambda: len(asking.answers) > 8)
             endpoint.show(_plan(config, second), "second")
-            asking.wait(lambda: any(name == "second" for _, name, _ in asking.answers))
-            more = len(asking.answers) + 8
-            asking.wait(lambda: len(asking.answers) > more)
+            asking.until("second")
     assert {status for status, _, _ in asking.answers} == {200}
     said = {(name, text) for _, name, text in asking.answers}
     assert sorted(name for name, _ in said) == ["first", "second"]  # each says one thing
@@ -111,7 +72,7 @@ def test_a_replica_that_dies_costs_no_answer(model: Path, picture: bytes) -> Non
     config = _config(replicas=2)
     with start_ray(2), Endpoint(config, "") as endpoint:
         endpoint.show(_plan(config, model), "first")
-        with _Asking(endpoint.address, picture) as asking:
+        with Asking(endpoint.address, picture) as asking:
             asking.wait(lambda: len(asking.answers) > 8)
             next(_replicas()).send_signal(signal.SIGKILL)
             more = len(asking.answers) + 30
@@ -139,7 +100,7 @@ def test_the_command_answers_what_the_three_lines_say_and_ends_in_order(
             stdout=subprocess.PIPE, stderr=log_file, text=True,
         )  # fmt: skip
     try:
-        address = _address(tmp_path / "log", job)
+        address = address_of(tmp_path / "log", job)
         told = requests.get(f"{address}readyz", timeout=SECONDS).json()
         assert told == {"status": "ready", "model": "first.pt"}
         answer = requests.post(f"{address}v1/people", data=picture, headers=JPEG, timeout=SECONDS)
@@ -148,7 +109,7 @@ def test_the_command_answers_what_the_three_lines_say_and_ends_in_order(
         assert answer.json() == json.loads(json.dumps(here))
         page = requests.post(f"{address}v1/explain", data=picture, headers=JPEG, timeout=SECONDS)
         assert "Grouping explained" in page.text
-        with _Asking(address, picture, clients=30) as asking:  # more than may be at work
+        with Asking(address, picture, clients=30) as asking:  # more than may be at work
             asking.wait(lambda: len(asking.answers) > 100)
         statuses = {status for status, _, _ in asking.answers}
         assert statuses == {200, 503}
@@ -161,14 +122,3 @@ def test_the_command_answers_what_the_three_lines_say_and_ends_in_order(
     log = (tmp_path / "log").read_text().splitlines()
     assert log[-1].startswith("stopped by SIGTERM")
     assert all(" INFO " in line for line in log[:-1]), log
-
-
-def _address(log: Path, job: subprocess.Popen[str]) -> str:
-    end = time.monotonic() + SECONDS
-    while time.monotonic() < end:
-        found = re.search(r"http://127\.0\.0\.1:\d+/", log.read_text())
-        if found and "Ctrl-C" in log.read_text():
-            return found[0]
-        assert job.poll() is None, log.read_text()
-        time.sleep(0.2)
-    raise AssertionError(log.read_text())
