@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from hgg.predictor import Predictor
-from pipeline.base.errors import Failed, UserError
+from pipeline.base.errors import UserError
 from pipeline.base.s3 import as_path, local_copy
 from pipeline.data.formats import image_folder
 from pipeline.evaluation.trained import (
@@ -19,7 +19,8 @@ from pipeline.evaluation.trained import (
 )
 from pipeline.prediction.explain import explainable
 from pipeline.prediction.model_plan import ModelPlan
-from pipeline.prediction.shards import predict_images
+from pipeline.prediction.predict import NothingRead, Rejected
+from pipeline.prediction.shards import list_rejected, predict_images, too_many
 from pipeline.prediction.sources import Source, find_sources, is_file_name, is_video
 from pipeline.prediction.video import Following, predict_video, video_names
 from pipeline.prediction.video_file import BadVideo
@@ -67,7 +68,7 @@ def run_prediction(
 
     Raises:
         UserError: no image, no model, or what does not go together.
-        Failed: no image that can be read, or more than `predict.max_rejected` that cannot.
+        Failed: nothing that can be read, or more than `predict.max_rejected` that cannot.
     """
     out = as_path(out or config.outputs / "predict")
     if out.exists() and not out.is_dir():
@@ -83,13 +84,34 @@ def run_prediction(
     model = model_plan(config, checkpoint, overrides)
     predictor = model.predictor()
     results: dict[str, Any] = {"source": ", ".join(map(str, sources)) or str(_validation(config))}
+    rejected: list[Rejected] = []
+    nothing: list[NothingRead] = []
     if found:
-        results |= _of_images(
-            config, model, predictor, found, out, explainable(predictor, found, labels) if explain else None
-        )
+        explained = explainable(predictor, found, labels) if explain else None
+        with _told(nothing, rejected):
+            done, left_out = _of_images(config, model, predictor, found, out, explained)
+            results |= done
+            rejected += left_out
     if videos:
-        results["videos"] = _of_videos(config, predictor, videos, out, track)
-    return results
+        with _told(nothing, rejected):
+            results["videos"], left_out = _of_videos(config, predictor, videos, out, track)
+            rejected += left_out
+    if len(nothing) == bool(found) + bool(videos):
+        raise nothing[0]
+    if videos:  # of images alone it was listed with people.json
+        too_many(out, rejected, config.predict.max_rejected)
+        list_rejected(out, rejected)
+    return results | ({"left_out": {each.file: each.detail for each in rejected}} if rejected else {})
+
+
+@contextmanager
+def _told(nothing: list[NothingRead], rejected: list[Rejected]) -> Iterator[None]:
+    """What ends images ends no videos, and the other way round: it is put with the others."""
+    try:
+        yield
+    except NothingRead as error:
+        nothing.append(error)
+        rejected += error.rejected
 
 
 def _of_images(
@@ -99,7 +121,7 @@ def _of_images(
     sources: list[Source],
     out: Path,
     labels: "dict[Source, CocoImage | None] | None",
-) -> dict[str, Any]:
+) -> tuple[dict[str, Any], list[Rejected]]:
     settings, work = config.predict, None
     if settings.num_workers:
         from pipeline.prediction.on_ray import work_on_ray  # Ray is needed for this alone
@@ -119,22 +141,25 @@ def _of_images(
         identity=model.identity(),
         work=work,
     )
-    return {
+    places = {
         "people_file": str(out / "people.json"),
         **({"pictures": str(out / "pictures")} if settings.pictures else {}),
         **({"explained": str(out / "explained")} if labels is not None else {}),
-        **({"left_out": {each.file: each.detail for each in done.rejected}} if done.rejected else {}),
-    } | done.counts
+    }
+    return places | done.counts, done.rejected
 
 
 def _of_videos(
     config: RunConfig, predictor: Predictor, places: list[str], out: Path, track: bool
-) -> dict[str, Any]:
-    """What came of each video by its name; one that cannot be read is told, and ends nothing but itself."""
+) -> tuple[dict[str, Any], list[Rejected]]:
+    """What came of each video by its name; one that cannot be read is told, and ends nothing but itself.
+
+    Raises `NothingRead` where none can.
+    """
     settings = config.predict
     following = Following(settings.track_oks, settings.track_frames, settings.smooth, settings.smooth_beta)
     done: dict[str, Any] = {}
-    failed: list[str] = []
+    rejected: list[Rejected] = []
     for place, name in zip(places, video_names(places), strict=True):
         try:
             with _within_reach(place) as reached:
@@ -151,13 +176,10 @@ def _of_videos(
                 )
         except BadVideo as error:
             log.warning("predict: %s is left out: %s", place, error)
-            failed.append(f"{place}: {error}")
-            done[name] = {"left_out": str(error)}
-    if len(failed) == len(places) or (
-        settings.max_rejected is not None and len(failed) > settings.max_rejected
-    ):
-        raise Failed(f"{failed[0]} (of {len(places)} videos {len(failed)} cannot be read)")
-    return done
+            rejected.append(Rejected(place, error.reason, str(error)))
+    if not done:
+        raise NothingRead(rejected, "videos")
+    return done, rejected
 
 
 @contextmanager

@@ -14,7 +14,7 @@ from hgg.draw import draw_poses
 from hgg.pictures import BadPicture, decode_picture
 from hgg.poses import Poses, likely
 from hgg.predictor import Predictor
-from pipeline.base.errors import first_line
+from pipeline.base.errors import Failed, first_line
 from pipeline.base.progress import Progress
 from pipeline.data.picture_file import write_picture
 from pipeline.prediction.explain import explain
@@ -34,6 +34,21 @@ class Rejected(NamedTuple):
     """One word or two joined by an underscore, the same for all of a kind."""
     detail: str
     """What was found, and what to do."""
+
+
+class NothingRead(Failed):
+    """None of the files could be read.
+
+    Args:
+        rejected: all of them, at least one.
+        kind: what they are, for the message.
+    """
+
+    def __init__(self, rejected: "list[Rejected]", kind: str = "files") -> None:
+        file, _, why = rejected[0]
+        others = f" (of {len(rejected)} {kind} none can be read)" if len(rejected) > 1 else ""
+        super().__init__(f"{file}: {why}{others}")
+        self.rejected = rejected
 
 
 class Plan(NamedTuple):

@@ -18,7 +18,15 @@ from pipeline.base.errors import Failed
 from pipeline.base.files import atomic_path, remove_leftovers, write_json, write_text
 from pipeline.base.progress import Progress, chunks
 from pipeline.base.s3 import in_store
-from pipeline.prediction.predict import Part, Plan, Portion, Rejected, picture_names, predict_portion
+from pipeline.prediction.predict import (
+    NothingRead,
+    Part,
+    Plan,
+    Portion,
+    Rejected,
+    picture_names,
+    predict_portion,
+)
 from pipeline.prediction.sources import Source
 from pipeline.settings.fingerprint import fingerprint
 
@@ -75,7 +83,8 @@ def predict_images(
         options: others of `Plan`.
 
     Raises:
-        Failed: nothing could be read, or more than `max_rejected` could not.
+        NothingRead: what it says; nothing is written then.
+        Failed: more than `max_rejected` could not be read.
     """
     folder = shard_folder(out, sources, {"batch_size": batch_size, **options, **(identity or {})})
     plan = Plan(out, folder, batch_size, **options)
@@ -126,19 +135,12 @@ def predict_shards(plan: Plan, portions: Sequence[Portion], skeleton: Skeleton, 
     for left_out in work(todo, progress):
         rejected += left_out
         if plan.max_rejected is not None and len(rejected) > plan.max_rejected:
-            _list_rejected(plan.out, rejected)
             _remove_parts(plan, portions, out_was_there)
-            file, _, why = rejected[0]
-            raise Failed(
-                f"{len(rejected)} files cannot be read, more than predict.max_rejected={plan.max_rejected}; "
-                f"the first is {file}: {why}. They are listed in {plan.out / REJECTED}"
-            )
+            too_many(plan.out, rejected, plan.max_rejected)
     found = _sum_up(plan, portions, skeleton)
     _remove_parts(plan, portions, out_was_there)
     if not found.counts["images"]:
-        file, _, why = found.rejected[0]
-        others = f" (and {len(found.rejected) - 1} more, none of which can be read)"
-        raise Failed(f"{file}: {why}{others if len(found.rejected) > 1 else ''}")
+        raise NothingRead(found.rejected)
     return found
 
 
@@ -174,7 +176,7 @@ def _sum_up(plan: Plan, portions: Sequence[Portion], skeleton: Skeleton) -> Foun
         rejected += part.rejected
     if counts["images"]:
         _write_people(plan, portions, skeleton)
-        _list_rejected(plan.out, rejected)
+        list_rejected(plan.out, rejected)
     return Found(counts, rejected)
 
 
@@ -215,7 +217,19 @@ def _listed(entries: Iterable[dict[str, Any]]) -> Iterator[str]:
     yield "[]" if empty else "\n  ]"
 
 
-def _list_rejected(out: Path, rejected: list[Rejected]) -> None:
+def too_many(out: Path, rejected: list[Rejected], most: int | None) -> None:
+    """End a prediction that leaves out more than it may: list what it left out, and raise `Failed`."""
+    if most is None or len(rejected) <= most:
+        return
+    list_rejected(out, rejected)
+    file, _, why = rejected[0]
+    raise Failed(
+        f"{len(rejected)} files cannot be read, more than predict.max_rejected={most}; "
+        f"the first is {file}: {why}. They are listed in {out / REJECTED}"
+    )
+
+
+def list_rejected(out: Path, rejected: list[Rejected]) -> None:
     """One JSON object a line; a list of an earlier run goes where nothing is rejected any more."""
     if rejected or (out / REJECTED).exists():
         write_text(out / REJECTED, "".join(json.dumps(each._asdict()) + "\n" for each in rejected))

@@ -136,7 +136,7 @@ def test_what_cannot_be_read_is_left_out_named_and_listed(folder: Path, tmp_path
 def test_where_nothing_can_be_read_the_first_is_named(tmp_path: Path) -> None:
     (tmp_path / "a.jpg").write_bytes(b"")
     (tmp_path / "b.jpg").write_bytes(b"no")
-    with pytest.raises(Failed, match=r"a\.jpg: not a whole picture: empty_file.* \(and 1 more"):
+    with pytest.raises(Failed, match=r"a\.jpg: not a whole picture: empty_file.* \(of 2 files none can"):
         _predict(_found(tmp_path), tmp_path / "out")
     assert not (tmp_path / "out").exists()
 
