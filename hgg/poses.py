@@ -41,12 +41,19 @@ class Poses(NamedTuple):
         return Poses(self.keypoints[keep_P], self.score[keep_P], first)
 
 
-@torch.no_grad()
+def box_sides(xy_PJ2: np.ndarray, there_PJ: np.ndarray) -> np.ndarray:
+    """Width and height of the box around each person's joints that are there, (P, 2); 0 without any."""
+    low_P2 = np.where(there_PJ[..., None], xy_PJ2, np.inf).min(axis=1, initial=np.inf)
+    high_P2 = np.where(there_PJ[..., None], xy_PJ2, -np.inf).max(axis=1, initial=-np.inf)
+    return np.where(np.isfinite(low_P2), high_P2 - low_P2, 0.0)
+
+
 def likely(poses: Poses, min_score: float) -> Poses:
     """An image's people whose score is not below `min_score`."""
     return poses.only(poses.score >= min_score)
 
 
+@torch.no_grad()
 def to_poses(
     candidates: Candidates,
     clusters: Clusters,

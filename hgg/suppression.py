@@ -9,7 +9,7 @@ Letters: P people, the highest score first, J joint types.
 
 import numpy as np
 
-from hgg.poses import LEAST, Poses
+from hgg.poses import LEAST, Poses, box_sides
 from hgg.skeleton import Skeleton
 
 OFF = 1.0
@@ -36,7 +36,7 @@ def suppressors(poses: Poses, above: float, skeleton: Skeleton) -> np.ndarray:
         return by_P
     there_PJ = poses.keypoints[..., 2] > LEAST
     xy_PJ2 = poses.keypoints[..., :2].astype(np.float64)
-    area_P = _areas(xy_PJ2, there_PJ)
+    area_P = np.maximum(box_sides(xy_PJ2, there_PJ).prod(axis=1), SMALLEST_AREA)
     spread_J = 2 * (2 * np.asarray(skeleton.sigmas)) ** 2
     for person in range(people):
         rest_P = np.flatnonzero(by_P[person + 1 :] < 0) + person + 1
@@ -65,11 +65,3 @@ def without(poses: Poses, by_P: np.ndarray) -> Poses:
         by_P: of `suppressors`.
     """
     return poses.only(by_P < 0)
-
-
-def _areas(xy_PJ2: np.ndarray, there_PJ: np.ndarray) -> np.ndarray:
-    """Areas of the boxes around people's joints, (P,)."""
-    low_P2 = np.where(there_PJ[..., None], xy_PJ2, np.inf).min(axis=1, initial=np.inf)
-    high_P2 = np.where(there_PJ[..., None], xy_PJ2, -np.inf).max(axis=1, initial=-np.inf)
-    sides_P2 = np.where(np.isfinite(low_P2), high_P2 - low_P2, 0.0)
-    return np.maximum(sides_P2.prod(axis=1), SMALLEST_AREA)

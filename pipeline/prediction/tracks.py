@@ -19,7 +19,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.optimize import linear_sum_assignment
 
-from hgg.poses import LEAST, Poses
+from hgg.poses import LEAST, Poses, box_sides
 from hgg.skeleton import Skeleton
 
 NO_ID = -1
@@ -142,10 +142,7 @@ def _move(track: _Track, keypoints_J3: np.ndarray, step: float) -> None:
 
 def _areas(keypoints_PJ3: np.ndarray, there_PJ: np.ndarray) -> np.ndarray:
     """Areas of the boxes around people's joints, (P,)."""
-    low_P2 = np.where(there_PJ[..., None], keypoints_PJ3[..., :2], np.inf).min(axis=1)
-    high_P2 = np.where(there_PJ[..., None], keypoints_PJ3[..., :2], -np.inf).max(axis=1)
-    sides_P2 = np.where(np.isfinite(low_P2), high_P2 - low_P2, 0.0)
-    return np.maximum(sides_P2, SMALLEST_SIDE).prod(axis=1)
+    return np.maximum(box_sides(keypoints_PJ3[..., :2], there_PJ), SMALLEST_SIDE).prod(axis=1)
 
 
 class OneEuro:

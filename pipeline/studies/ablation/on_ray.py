@@ -90,6 +90,8 @@ class _Progress:
         # A training that waits may have steps of an earlier start, which `steps_before` counts too.
         others = [unit for unit in self.units if unit not in self.finished]
         done = sum(unit.training.joint.steps for unit in self.finished) + self._steps(others)
+        # One that was killed goes back to its checkpoint, and then to fewer steps than were counted.
+        self.steps_before = min(self.steps_before, done)
         here, seconds = done - self.steps_before, time.monotonic() - self.begun
         left = f", about {timedelta(seconds=round((total - done) * seconds / here))} left" if here else ""
         now = "; ".join(f"{unit.name}: step {self._steps([unit])}" for unit in running)
