@@ -67,10 +67,48 @@ def find_candidates(
         Candidates of one view; an image without any has only padding.
     """
     with torch.no_grad():
-        kind_BN, cell_BN2, score_BN = _highest_peaks(heatmaps_BJSS.detach(), config, limit)
-        offset_BN2 = subcell_offset(heatmaps_BJSS.detach(), kind_BN, cell_BN2, config.subcell)
-    tag_BN, visual_BNV = _read(tags_BJSS, visual_BVSS, kind_BN, cell_BN2)
+        peaks = _highest_peaks(heatmaps_BJSS.detach(), config, limit)
+        offset_BN2 = subcell_offset(heatmaps_BJSS.detach(), *peaks[:2], config.subcell)
     height, width = heatmaps_BJSS.shape[-2:]
+    size_2 = constant([width, height], heatmaps_BJSS.device)
+    return _described(peaks, offset_BN2, size_2, tags_BJSS, visual_BVSS)
+
+
+def fixed_candidates(
+    heatmaps_BJSS: Tensor, tags_BJSS: Tensor, visual_BVSS: Tensor, config: CandidateConfig, number: int
+) -> tuple[Tensor, Candidates]:
+    """The same, padded to or cut after a number of candidates that is known beforehand; without gradients.
+
+    Args:
+        heatmaps_BJSS: maps as in `find_candidates`, of at least `per_type` cells.
+        tags_BJSS: beside them.
+        visual_BVSS: beside them.
+        config: window, threshold and numbers.
+        number: N, the highest stay.
+
+    Returns:
+        How many there were in each image, (B,) int64, and the first of them.
+    """
+    score_BR, order_BR, cell_BJk = _ranked_peaks(heatmaps_BJSS, config)
+    found_B, missing = (score_BR > 0).sum(dim=1), max(0, number - score_BR.shape[1])
+    score_BN, order_BN = (F.pad(part, (0, missing))[:, :number] for part in (score_BR, order_BR))
+    height, width = _sides(heatmaps_BJSS)
+    size_2 = torch.stack([torch.as_tensor(side) for side in (width, height)]).to(heatmaps_BJSS.device)
+    peaks = _first_peaks(score_BN, order_BN, cell_BJk, width)
+    offset_BN2 = subcell_offset(heatmaps_BJSS, *peaks[:2], config.subcell)
+    return found_B, _described(peaks, offset_BN2, size_2, tags_BJSS, visual_BVSS)
+
+
+def _described(
+    peaks: tuple[Tensor, Tensor, Tensor],
+    offset_BN2: Tensor,
+    size_2: Tensor,
+    tags_BJSS: Tensor,
+    visual_BVSS: Tensor,
+) -> Candidates:
+    """Peaks by type, cell and score as candidates of one view; the maps are of this width and height."""
+    kind_BN, cell_BN2, score_BN = peaks
+    tag_BN, visual_BNV = _read(tags_BJSS, visual_BVSS, kind_BN, cell_BN2)
     return Candidates(
         cell=cell_BN2,
         xy=cell_BN2 + offset_BN2,
@@ -79,7 +117,7 @@ def find_candidates(
         tag=tag_BN[..., None],
         visual=visual_BNV[:, :, None],
         valid=score_BN > 0,
-        size=constant([width, height], kind_BN.device).expand(len(kind_BN), 2),
+        size=size_2.expand(kind_BN.shape[0], 2),
     )
 
 
@@ -100,7 +138,7 @@ def with_view(candidates: Candidates, tags_BJSS: Tensor, visual_BVSS: Tensor) ->
 
 def _read(tags_BJSS: Tensor, visual_BVSS: Tensor, kind_BN: Tensor, cell_BN2: Tensor) -> tuple[Tensor, Tensor]:
     """Tag (B, N) and relational feature (B, N, V) at the peaks' cells."""
-    height, width = tags_BJSS.shape[-2:]
+    height, width = _sides(tags_BJSS)
     cell_BN = cell_BN2[..., 1] * width + cell_BN2[..., 0]
     tag_BN = tags_BJSS.flatten(1).gather(1, kind_BN * height * width + cell_BN)
     flat_BVA = visual_BVSS.flatten(2)
@@ -128,17 +166,29 @@ def _highest_peaks(
     heatmaps_BJSS: Tensor, config: CandidateConfig, limit: int | None
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Type, cell and score of the peaks, the highest first, score 0 in padding."""
-    batch, (height, width) = heatmaps_BJSS.shape[0], heatmaps_BJSS.shape[-2:]
+    score_BR, order_BR, cell_BJk = _ranked_peaks(heatmaps_BJSS, config)
+    found = int((score_BR > 0).sum(dim=1).max()) if len(score_BR) else 0
+    keep = max(1, found if limit is None else min(found, limit))
+    return _first_peaks(score_BR[:, :keep], order_BR[:, :keep], cell_BJk, heatmaps_BJSS.shape[-1])
+
+
+def _ranked_peaks(heatmaps_BJSS: Tensor, config: CandidateConfig) -> tuple[Tensor, Tensor, Tensor]:
+    """Scores of the peaks, the highest first and 0 where there is none; of which of the cells beside them."""
+    height, width = heatmaps_BJSS.shape[-2:]
     peaks_BJSS = heatmaps_BJSS * (_is_peak(heatmaps_BJSS, config.window) & (heatmaps_BJSS > config.threshold))
     per_type = min(config.per_type, height * width)
     score_BJk, cell_BJk = peaks_BJSS.flatten(2).topk(per_type, dim=2)
     score_BR, order_BR = score_BJk.flatten(1).sort(dim=1, descending=True, stable=True)
-    found = int((score_BR > 0).sum(dim=1).max()) if batch else 0
-    keep = max(1, found if limit is None else min(found, limit))
-    order_BN = order_BR[:, :keep]
+    return score_BR, order_BR, cell_BJk
+
+
+def _first_peaks(
+    score_BN: Tensor, order_BN: Tensor, cell_BJk: Tensor, width: int | Tensor
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Type, cell and score of some ranked peaks."""
     cell_BN = cell_BJk.flatten(1).gather(1, order_BN)
     cell_BN2 = torch.stack((cell_BN % width, cell_BN // width), dim=-1)
-    return order_BN // per_type, cell_BN2, score_BR[:, :keep]
+    return order_BN // cell_BJk.shape[2], cell_BN2, score_BN
 
 
 def _is_peak(heatmaps_BJSS: Tensor, window: int) -> Tensor:
@@ -176,7 +226,7 @@ def subcell_offset(heatmaps_BJSS: Tensor, kind_BN: Tensor, cell_BN2: Tensor, mod
 
     Shapes: (B, J, S, S), (B, N), (B, N, 2) -> (B, N, 2).
     """
-    height, width = heatmaps_BJSS.shape[-2:]
+    height, width = _sides(heatmaps_BJSS)
     flat_BA = heatmaps_BJSS.flatten(1)
     base_BN = kind_BN * height * width + cell_BN2[..., 1] * width + cell_BN2[..., 0]
     offsets = []
@@ -186,6 +236,17 @@ def subcell_offset(heatmaps_BJSS: Tensor, kind_BN: Tensor, cell_BN2: Tensor, mod
         before, here, after = (flat_BA.gather(1, base_BN + s * reach_BN) for s in (-1, 0, 1))
         offsets.append(_peak_shift(before, here, after, mode))
     return torch.stack(offsets, dim=-1)
+
+
+def _sides(maps: Tensor) -> tuple[int, int] | tuple[Tensor, Tensor]:
+    """Height and width; where a graph is made that holds for any, as numbers of that graph.
+
+    What is not known yet may be counted with as a shape, but ONNX's exporter multiplies no tensor by it.
+    """
+    height, width = maps.shape[-2:]
+    if not torch.compiler.is_exporting():
+        return height, width
+    return torch.scalar_tensor(height, dtype=torch.int64), torch.scalar_tensor(width, dtype=torch.int64)
 
 
 def _peak_shift(before: Tensor, here: Tensor, after: Tensor, mode: str) -> Tensor:

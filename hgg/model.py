@@ -3,6 +3,8 @@
 Letters: B images, N candidates, M macro-nodes, J joint types, T views, H embedding.
 """
 
+from typing import Any
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -95,14 +97,15 @@ class HGG(nn.Module):
 
     Args:
         config: everything that is needed to build the model again.
+        network: in place of the one that `config` describes.
 
     Raises `ValueError` where its network needs what is not here.
     """
 
-    def __init__(self, config: ModelConfig) -> None:
+    def __init__(self, config: ModelConfig, network: nn.Module | None = None) -> None:
         super().__init__()
         self.config = config
-        self.network = proposal_network(config.network, config.joints.count)
+        self.network: Any = network or proposal_network(config.network, config.joints.count)
         self.grouping = Grouping(config.grouping, config.network.visual_dim, config.joints)
 
     def forward(self, images_B3HW: Tensor) -> Maps:

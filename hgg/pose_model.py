@@ -21,10 +21,10 @@ from hgg.config import InferenceConfig
 from hgg.draw import draw_poses
 from hgg.explain_page import Explained, explained, why_not
 from hgg.groupings import BlindName
+from hgg.onnx_model import is_onnx, read_model
 from hgg.pictures import BadPicture, decode_picture
 from hgg.poses import MIN_SCORE, Poses, likely
 from hgg.predictor import Predictor
-from hgg.weights import load_model
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -174,16 +174,18 @@ def load(
     """A trained model.
 
     Args:
-        source: a file, or a registered model as models:/hgg@champion (with the extra `pipeline`).
-        device: by default the first GPU, or the CPU where there is none.
+        source: a file (.pt, or .onnx, whose network ONNX Runtime runs), or a registered model as
+            models:/hgg@champion (with the extra `pipeline`).
+        device: by default the first GPU, or the CPU where there is none; of an .onnx file the CPU.
         grouping: "hgg", or "ae" for greedy associative embedding.
         inference: how a picture is shown; by default once, its longer side as long as the network's input.
 
     Raises:
         ValueError: no such file, or not one of a model.
     """
-    model = load_model(_fetched(source))
-    device = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
+    path = _fetched(source)
+    model = read_model(path)
+    device = torch.device(device or ("cuda" if torch.cuda.is_available() and not is_onnx(path) else "cpu"))
     # Convolutions on CPUs are 5 to 10 % faster with the channels last.
     model = model.to(device, memory_format=torch.channels_last)  # pyrefly: ignore[no-matching-overload]  # untyped
     return PoseModel(Predictor(model, grouping, inference))

@@ -65,6 +65,14 @@ def saved_settings(path: Path, values: object) -> ModelConfig:
         ) from error
 
 
+def in_settings(path: Path) -> ModelConfig:
+    """The settings that a file of `hgg.weights.save_model` says it was saved with; `ValueError` as above."""
+    listed = listed_in(path)
+    if "config" not in listed:
+        raise ValueError(f"{path}: not a model of hgg: config missing")
+    return saved_settings(path, listed["config"])
+
+
 def check_state(path: Path, state: object) -> None:
     """Raise `ValueError` where what a file has for weights is no table of tensors by their names."""
     if not isinstance(state, dict) or not all(

@@ -45,7 +45,7 @@ def save_model(path: Path, model: HGG, *, half: bool = False) -> None:
     state = model.state_dict()
     if model.config.grouping.decoder == "associative":
         state = {name: value for name, value in state.items() if not name.startswith(GROUPING)}
-    state = _halved(state) if half else state
+    state = halved(state) if half else state
     content = {
         "format": FORMAT,
         "config": model.config.model_dump(mode="json"),
@@ -168,7 +168,7 @@ def check_architecture(
         return
     names = sorted(wanted_shapes.keys() | saved_shapes.keys())
     name = next(name for name in names if wanted_shapes.get(name) != saved_shapes.get(name))
-    settings = _differences(wanted, saved, groups) or ["no setting differs: the file was altered"]
+    settings = differences(wanted, saved, groups) or ["no setting differs: the file was altered"]
     raise ValueError(
         f"{path}: a model of another architecture: {'; '.join(settings)}; for one, {shown(name)} is "
         f"{saved_shapes.get(name, 'absent')} in the file and {wanted_shapes.get(name, 'absent')} here; "
@@ -188,10 +188,10 @@ def _check_model(path: Path, content: dict[str, Any]) -> None:
         )
 
 
-def _halved(state: dict[str, Tensor]) -> dict[str, Tensor]:
+def halved(state: dict[str, Tensor]) -> dict[str, Tensor]:
     """Weights in float16; whole numbers stay, and so do tensors with a value above 65504, as of variances."""
-    halved = {name: value.half() if value.is_floating_point() else value for name, value in state.items()}
-    return {name: value if finite(value) else state[name] for name, value in halved.items()}
+    rounded = {name: value.half() if value.is_floating_point() else value for name, value in state.items()}
+    return {name: value if finite(value) else state[name] for name, value in rounded.items()}
 
 
 def _joints(config: ModelConfig) -> str:
@@ -203,7 +203,7 @@ def _shapes(state: Mapping[str, Tensor | TensorSpec]) -> dict[str, tuple[int, ..
     return {name: tuple(value.shape) for name, value in state.items()}
 
 
-def _differences(wanted: ModelConfig, saved: ModelConfig, groups: tuple[str, ...]) -> list[str]:
+def differences(wanted: ModelConfig, saved: ModelConfig, groups: tuple[str, ...]) -> list[str]:
     """Settings that the two do not share, with both values."""
     lines = []
     if wanted.skeleton != saved.skeleton:

@@ -1,4 +1,4 @@
-"""Write the trained and evaluated model as one small file in half precision, with a card of what it is."""
+"""Write the evaluated model as one file with a card: this project's own, ONNX, or torch.export's."""
 
 import argparse
 import sys
@@ -17,17 +17,35 @@ from pipeline.settings.config import RunConfig
 def main(config: RunConfig, arguments: argparse.Namespace) -> dict[str, Any]:
     """Write the file and its card; nothing that exists is overwritten."""
     # Imported here so that --help answers at once.
-    from pipeline.commands.export import export_model
+    from pipeline.commands.export import Exported, export_model
 
     if arguments.out is None:
         raise UserError("--out: give the file to write, as --out hgg.pt")
-    return export_model(config, arguments.out)
+    how = Exported(arguments.format, arguments.precision, arguments.candidates)
+    return export_model(config, arguments.out, how)
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """What export takes beside the settings."""
     parser.add_argument(
         "--out", type=Path, metavar="FILE", help="the file to write, as hgg.pt; the card is then hgg.md"
+    )
+    parser.add_argument(
+        "--format",
+        choices=("pt", "onnx", "torch"),
+        default="pt",
+        help="pt: for this project; onnx: for ONNX Runtime and others (.onnx); torch: torch.export's (.pt2)",
+    )
+    parser.add_argument(
+        "--precision",
+        choices=("float32", "float16"),
+        help="of the weights; by default float16 of pt, float32 of the others",
+    )
+    parser.add_argument(
+        "--candidates",
+        type=int,
+        metavar="N",
+        help="of a picture in the graph of onnx and torch, by default 128; 0 leaves the grouping out",
     )
 
 

@@ -53,8 +53,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         *("--checkpoint", "--model"),
         type=Path,
-        help="model file, or a registered one as models:/hgg@champion; by default evaluate.checkpoint or the "
-        "best joint one; where no configuration is given either, the small one that comes along",
+        help="model file (.pt or .onnx), or a registered one as models:/hgg@champion; by default "
+        "evaluate.checkpoint or the best joint one; where no configuration is given either, the small one "
+        "that comes along",
     )
     parser.add_argument(
         "--explain",

@@ -13,6 +13,7 @@ from tests.test_layers import MAY_IMPORT
 DOCUMENTS = (
     "README.md",
     "docs/backbones.md",
+    "docs/export.md",
     "hgg/README.md",
     "pipeline/README.md",
     "docs/reliability.md",

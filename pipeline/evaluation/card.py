@@ -38,8 +38,13 @@ def registered_card(name: str, source: Path, results: Mapping[str, Any]) -> str:
     return card_text(name, f"models:/{name}@champion", model, results, half=False)
 
 
-def card_text(title: str, checkpoint: str, model: HGG, results: Mapping[str, Any], *, half: bool) -> str:
-    """The text; `checkpoint` is what predict is given, `half` whether the weights were rounded since."""
+def card_text(
+    title: str, checkpoint: str, model: HGG, results: Mapping[str, Any], *, half: bool, use: str = ""
+) -> str:
+    """The text; `checkpoint` is what predict is given, `half` whether the weights were rounded since.
+
+    `use` says how the file is used where predict is not the way.
+    """
     config = model.config
     network, counts = config.network, results["counts"]
     labelling = labelling_of(config.joints)
@@ -50,7 +55,8 @@ def card_text(title: str, checkpoint: str, model: HGG, results: Mapping[str, Any
         f"A model of HGG on Ray: {weights:,} parameters in {precision}; {_built(network)}, pictures of "
         f"{network.input_size} x {network.input_size} pixels. It finds people and the {config.joints.count} "
         f"keypoints of each that {labelling.title} names.",
-        f"Use: `python jobs/predict.py --checkpoint {checkpoint} --source photos/ --out people/`, or "
+        use
+        or f"Use: `python jobs/predict.py --checkpoint {checkpoint} --source photos/ --out people/`, or "
         "`hgg.weights.load_model` with `hgg.predictor.Predictor`.",
         EXECUTED,
         "## How well it does",

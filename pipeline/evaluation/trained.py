@@ -9,8 +9,7 @@ from pydantic import ValidationError
 
 from hgg.config import ModelConfig
 from hgg.model import HGG
-from hgg.reading import listed_in, saved_settings
-from hgg.weights import load_model
+from hgg.onnx_model import is_onnx, read_model, settings_in
 from pipeline.base.errors import UserError
 from pipeline.base.provenance import REPOSITORY
 from pipeline.settings.config import RunConfig
@@ -55,7 +54,7 @@ def saved_model_settings(path: Path, given: ModelConfig, keys: Collection[str]) 
         UserError: no model file, or settings that contradict one another.
     """
     try:
-        saved = saved_settings(path, listed_in(path)["config"])
+        saved = settings_in(path)
     except ValueError as error:
         raise UserError(str(error)) from error
     values, asked = saved.model_dump(), given.model_dump()
@@ -84,9 +83,11 @@ def trained_model(path: Path, settings: ModelConfig | None, use_gpu: bool) -> HG
         UserError: a file that is no model, or one of another architecture than the settings.
     """
     try:
-        model = load_model(path, settings)
+        model = read_model(path, settings)
     except ValueError as error:
         raise UserError(str(error)) from error
+    if is_onnx(path):
+        return model  # ONNX Runtime's network is on the CPU
     if use_gpu and not torch.cuda.is_available():
         log.warning("train.use_gpu=true, but there is no GPU here: running on the CPU")
     device = "cuda" if use_gpu and torch.cuda.is_available() else "cpu"
