@@ -13,7 +13,7 @@ from hgg.exported import MAPS, PEOPLE, save_program
 from hgg.model import HGG
 from hgg.onnx_file import save_onnx
 from hgg.onnx_model import read_model
-from hgg.pictures import decode_picture
+from hgg.pictures import decode_picture, encode_jpeg
 from hgg.predictor import Predictor
 from hgg.weights import load_model
 from tests.cases.core import tiny_model
@@ -34,15 +34,18 @@ HOURGLASS = {"stacks": 1, "depth": 1, "visual_dim": 4}
 LITE0 = {"backbone": "efficientnet_lite0", "channels": 8, "visual_dim": 4, "norm": "batch"}
 MODELS: dict[str, dict[str, Any]] = {
     "hourglass": {"network": HOURGLASS, "grouping": {"cut": 0.3}},
-    "norm, two stacks": {"network": {"norm": "batch", "depth": 1}, "grouping": {"macro_input": "spread"}},
-    "veto": {"network": HOURGLASS, "grouping": {"veto": 0.3, "macro_input": "spread", "cut": 0.2}},
+    "norm, two stacks": {
+        "network": {"norm": "batch", "depth": 1},
+        "grouping": {"macro_input": "spread", "cut": 0.1},
+    },
+    "veto": {"network": HOURGLASS, "grouping": {"veto": 0.02, "macro_input": "spread", "cut": 0.1}},
     "distance": {"network": HOURGLASS, "grouping": {"proximity": "distance", "interaction": "fc"}},
     "score": {
         "network": HOURGLASS | {"visual_dim": 0},
         "grouping": {"score_feature": True, "max_rounds": 2, "macro_score_from": 4},
     },
     "no macro score": {"network": HOURGLASS, "grouping": {"macro_score": False, "graph": "tree"}},
-    "efficientnet_lite0": {"network": LITE0, "candidates": {"threshold": -0.0}},
+    "efficientnet_lite0": {"network": LITE0},
 }
 SHOWN = [(1, 64, 64), (3, 64, 128), (2, 128, 64)]
 
@@ -102,6 +105,7 @@ def test_half_precision_is_of_the_weights_alone(number: int, tmp_path: Path) -> 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("half", [False, True])
+@torch.no_grad()
 def test_a_program_of_torch_export(half: bool, tmp_path: Path) -> None:
     model = _model("hourglass")
     save_program(tmp_path / "whole.pt2", model, NUMBER, half=half)
@@ -149,3 +153,32 @@ def test_photographs_have_the_same_people(shared_data: Path, repository: Path, t
         )
         np.testing.assert_allclose(graph["xy"][0, :number], candidates.xy[0, :number], atol=1e-2)
     assert people > 100
+
+
+@pytest.mark.slow
+def test_the_example_of_the_document_runs_as_it_stands(
+    repository: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    model = _model("hourglass")
+    save_onnx(tmp_path / "hgg.onnx", model, 60)
+    noise = np.random.default_rng(0).integers(0, 255, (90, 120, 3), dtype=np.uint8)
+    (tmp_path / "photo.jpg").write_bytes(encode_jpeg(noise, 90))
+    lines = (repository / "docs" / "export.md").read_text(encoding="utf-8").partition("```python\n")[2]
+    names: dict[str, Any] = {}
+    exec(lines.partition("```")[0], names)
+    predictor = Predictor(model)
+    found = predictor.detect([decode_picture((tmp_path / "photo.jpg").read_bytes())])
+    np.testing.assert_array_equal(names["given"]["inside"][0, 0], _inside(model, 120, 90))
+    (expected,) = predictor.everybody(found, predictor.clusters_of(found.candidates, "hgg"))
+    scores = sorted((score for score, _ in names["people"]), reverse=True)
+    np.testing.assert_allclose(scores, expected.score, atol=1e-5)
+    best, joints = max(names["people"], key=lambda person: person[0])
+    assert best == scores[0]
+    for joint, xy in joints.items():
+        place = model.config.joints.names.index(joint)
+        np.testing.assert_allclose(xy, expected.keypoints[0, place, :2], atol=0.05)
+
+
+def _inside(model: HGG, width: int, height: int) -> np.ndarray:
+    return photograph(model, np.zeros((height, width, 3), np.uint8))["inside"][0, 0].numpy()
