@@ -37,6 +37,7 @@ def main(config: RunConfig, arguments: argparse.Namespace) -> dict[str, Any]:
     results = json.loads((config.run_root / "evaluate" / "results.json").read_text(encoding="utf-8"))
     print(f"\n{shown(results, runtime=False)}\n")
     print(f"pictures: {config.run_root / 'evaluate' / 'pictures'} and {config.run_root / 'predict'}")
+    print(f"report:   {config.run_root / 'evaluate' / 'report.html'}")
     store = masked(store_uri(config))
     print(f"runs:     {Path(sys.executable).with_name('mlflow')} ui --backend-store-uri {store}")
     print(f"time:     {_duration(time.monotonic() - begun)}\n")

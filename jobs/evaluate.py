@@ -9,17 +9,20 @@ ROOT = Path(__file__).resolve().parent.parent
 # In place of this folder, where inspect.py would be found for Python's own module of that name.
 sys.path[:] = [str(ROOT), *(place for place in sys.path if Path(place).resolve() != ROOT / "jobs")]
 
+from pipeline.base.errors import UserError
 from pipeline.commands.job import run_job
 from pipeline.settings.config import RunConfig
 
 
 def main(config: RunConfig, arguments: argparse.Namespace) -> dict[str, Any]:
-    """Evaluate and print the table; result files and pictures are in the run root's evaluate/.
+    """Evaluate and print the table; result files, pictures and report are in the run root's evaluate/.
 
     With --submission only write the result file that COCO's server takes.
     """
     # Imported here so that --help answers at once.
     if arguments.submission is not None:
+        if arguments.compare is not None:
+            raise UserError("--compare: nothing is scored with --submission: leave one of them out")
         from pipeline.commands.submission import predict_submission
 
         pictures = arguments.pictures or config.data.root / "test2017"
@@ -27,7 +30,7 @@ def main(config: RunConfig, arguments: argparse.Namespace) -> dict[str, Any]:
 
     from pipeline.commands.evaluate import run_evaluation, shown
 
-    results = run_evaluation(config)
+    results = run_evaluation(config, compare=arguments.compare)
     print(f"\n{shown(results)}\n")
     return results
 
@@ -48,6 +51,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--grouping", choices=("hgg", "ae"), default="hgg", help="of the submission; by default hgg"
+    )
+    parser.add_argument(
+        "--compare",
+        type=Path,
+        metavar="RUN",
+        help="another evaluation that the report shows beside this one: its folder, or the run root or trial "
+        "that it is in",
     )
 
 

@@ -30,9 +30,10 @@ MAY_IMPORT: dict[str, set[str]] = {
     "prediction": {"base", "settings", "cluster", "data", "evaluation", "hgg"},
     "serving": {"base", "settings", "cluster", "prediction", "hgg"},
     "training": {"base", "settings", "cluster", "tracking", "data", "batches", "evaluation", "hgg"},
+    "report": {"base", "settings", "metrics", "evaluation", "training", "hgg"},
     "commands": {
         *("base", "settings", "metrics", "cluster", "tracking", "data", "batches"),
-        *("inspection", "evaluation", "prediction", "serving", "training", "hgg"),
+        *("inspection", "evaluation", "prediction", "serving", "training", "report", "hgg"),
     },
     "studies": {"base", "settings", "cluster", "tracking", "data", "training", "commands", "hgg"},
     "jobs": {"base", "settings", "tracking", "synthetic", "commands", "studies"},

@@ -15,6 +15,7 @@ from pipeline.base.files import sha256_file, write_text
 from pipeline.base.lock import held
 from pipeline.base.memory import keep_freed_memory
 from pipeline.base.provenance import Origin, write_results
+from pipeline.base.secrets import masked_values
 from pipeline.data.shards import data_fingerprint, read_records, records_manifest, stage_folder
 from pipeline.data.truth import check_truth
 from pipeline.evaluation.by_parts import evaluate_by_parts, gallery_of
@@ -26,6 +27,10 @@ from pipeline.evaluation.trained import model_file
 from pipeline.metrics.ap import ap_table
 from pipeline.metrics.detections import write_detections
 from pipeline.metrics.fates import Fates, fate_table
+from pipeline.report.compare import find_other
+from pipeline.report.gather import Evaluated
+from pipeline.report.page import REPORT, write_report
+from pipeline.report.pictures import EXPLAINED
 from pipeline.settings.config import RunConfig
 from pipeline.settings.fingerprint import fingerprint
 from pipeline.settings.load import print_config
@@ -50,6 +55,7 @@ def run_evaluation(
     resume: bool = False,
     claimed: bool = False,
     origin: Origin | None = None,
+    compare: Path | None = None,
 ) -> dict[str, Any]:
     """Evaluate the validation split and return what `results.json` holds.
 
@@ -58,7 +64,7 @@ def run_evaluation(
 
     Under {run_root}/{trial}/evaluate: config.yaml, detections_{grouping}.json (COCO result files),
     diagnosis.md (what lies between the groupings, and their kinds of error, by kind of image), pictures/,
-    runtime.png and results.json.
+    runtime.png, results.json, report.html (all of it as a page) and explain/ (pages that it points at).
 
     Args:
         config: settings.
@@ -67,14 +73,16 @@ def run_evaluation(
         resume: continue the MLflow run that a killed process left in the folder.
         claimed: whether the process that this one works for holds the folder already.
         origin: command, commit and versions that results name; by default this process's.
+        compare: another evaluation that the report shows beside this one: its folder, run root or trial.
 
     Raises:
-        UserError: records or the model are missing or do not fit, or another evaluation is at
-            work in the folder.
+        UserError: records, the model or the other evaluation are missing or do not fit, or another
+            evaluation is at work in the folder.
     """
     keep_freed_memory()
     folder, checkpoint = config.outputs / "evaluate", model_file(config)
-    plan, about = _plan(config, checkpoint)
+    plan, about = plan_of(config, checkpoint)
+    other = find_other(compare, folder) if compare is not None else None
     predictor = load_predictor(plan)
     tags = about | dict(tags or {})
     with (
@@ -92,12 +100,24 @@ def run_evaluation(
             **_figures(found, parts, fates),
             "suppression": config.grouping.suppression,
             "runtime": runtime,
+            "report": REPORT,
             **about,
             **(extra or {}),
             "mlflow_run": tracked.run_id,
             **tracked.origin,
         }
         write_results(folder, results)
+        evaluated = Evaluated(
+            config,
+            checkpoint,
+            masked_values(results),
+            found.detections,
+            found.image_ids,
+            found.truth,
+            found.skeleton,
+        )
+        written = write_report(folder, evaluated, plan.records, predictor, other)
+        log.info("evaluate: report: %s", written)
         sent = _send(found, runtime, tracked, folder)
         if sent or claimed:
             remove_parts(plan)
@@ -117,8 +137,11 @@ def shown(results: Mapping[str, Any], *, runtime: bool = True) -> str:
     return "\n\n".join(tables)
 
 
-def _plan(config: RunConfig, checkpoint: Path) -> tuple[Plan, dict[str, str]]:
-    """The evaluation as a piece of work, and what it is of: settings, data and model."""
+def plan_of(config: RunConfig, checkpoint: Path) -> tuple[Plan, dict[str, str]]:
+    """The evaluation of a model as a piece of work, and what it is of: settings, data and model.
+
+    Raises `UserError` where there are no finished records, or no truth beside them.
+    """
     records = stage_folder(config.run_root, "records", config.data.val_split)
     check_truth(records, range(len(records_manifest(records).shards)))
     about = {
@@ -177,7 +200,8 @@ def _send(found: Evaluation, runtime: Mapping[str, Any], tracked: Tracked, folde
             tracked.artifact(path)
         if runtime:
             tracked.artifact(folder / "runtime.png")
-        tracked.artifact(folder / "pictures")
+        for name in (REPORT, EXPLAINED, "pictures"):
+            tracked.artifact(folder / name)
         return True
     return False
 

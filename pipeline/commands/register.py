@@ -13,6 +13,7 @@ from pipeline.tracking.registry import (
     CHAMPION,
     WEIGHTS,
     Version,
+    artifact_page,
     champion,
     judge,
     log_version,
@@ -47,7 +48,8 @@ def register(config: RunConfig, run: str | None, *, dry_run: bool) -> dict[str, 
     if dry_run:
         verdict, _ = judge(new, champion(client, name))
         return {"model": name, "version": None, "ap": ap, "verdict": verdict}
-    card = registered_card(name, source, results)
+    report = artifact_page(client, results["mlflow_run"], results.get("report", ""))
+    card = registered_card(name, source, results, report)
     weights = config.outputs / "register" / WEIGHTS
     with track(
         config, "register", weights.parent, {"data": data, "evaluation": results["mlflow_run"]}

@@ -60,13 +60,14 @@ def gallery_of(plan: Plan, predictor: Predictor, found: Evaluation) -> Gallery:
     gallery = Gallery(plan.config.evaluate.pictures, plan.config.joints)
     order = sorted(found.crowding, key=lambda image_id: (-found.crowding[image_id], image_id))
     chosen = set(order[: plan.config.evaluate.pictures])
-    for record in _chosen(plan.records, chosen):
+    for record in chosen_records(plan.records, chosen):
         image = decode_picture(record["jpeg"])
         _, people, _ = people_of(predictor, [record], [image], BLIND)
         gallery.offer(record, image, {grouping: poses[0] for grouping, poses in people.items()})
     return gallery
 
 
-def _chosen(records: Path, image_ids: set[int]) -> Iterator[dict[str, Any]]:
+def chosen_records(records: Path, image_ids: set[int]) -> Iterator[dict[str, Any]]:
+    """The records of some images, in their order; nothing is read after the last of them."""
     rows = (record for record in read_records(records) if record["image_id"] in image_ids)
     return islice(rows, len(image_ids))

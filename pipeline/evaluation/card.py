@@ -26,8 +26,14 @@ EXECUTED = (
 """What a card says of code; README says the same."""
 
 
-def registered_card(name: str, source: Path, results: Mapping[str, Any]) -> str:
+def registered_card(name: str, source: Path, results: Mapping[str, Any], report: str = "") -> str:
     """The card of a registered model, whose weights are as they were trained.
+
+    Args:
+        name: of the registered model.
+        source: its file.
+        results: of its evaluation.
+        report: where in MLflow's pages the evaluation's report is; empty where it is not kept there.
 
     Raises `UserError` where `source` is no model.
     """
@@ -35,15 +41,29 @@ def registered_card(name: str, source: Path, results: Mapping[str, Any]) -> str:
         model = load_model(source)
     except ValueError as error:
         raise UserError(str(error)) from error
-    return card_text(name, f"models:/{name}@champion", model, results, half=False)
+    return card_text(name, f"models:/{name}@champion", model, results, half=False, report=report)
 
 
 def card_text(
-    title: str, checkpoint: str, model: HGG, results: Mapping[str, Any], *, half: bool, use: str = ""
+    title: str,
+    checkpoint: str,
+    model: HGG,
+    results: Mapping[str, Any],
+    *,
+    half: bool,
+    report: str = "",
+    use: str = "",
 ) -> str:
-    """The text; `checkpoint` is what predict is given, `half` whether the weights were rounded since.
+    """The text.
 
-    `use` says how the file is used where predict is not the way.
+    Args:
+        title: of the card.
+        checkpoint: what predict is given.
+        model: that the card is of.
+        results: of its evaluation.
+        half: whether the weights were rounded since.
+        report: an address of the evaluation's report; empty where it is known by its name alone.
+        use: how the file is used, where predict is not the way.
     """
     config = model.config
     network, counts = config.network, results["counts"]
@@ -66,6 +86,7 @@ def card_text(
         said(results.get("suppression", OFF)),
         "By kind of image; AE groups the same candidates greedily by tags, the oracle by the ground truth:",
         _diagnosis(results["diagnosis"]),
+        *_report(results, report),
         "## What it is not for",
         "It shows what the method does with the data and the time that it was trained with. Data that were "
         "scaled or drawn anew give figures that do not compare with published tables. Nobody should be "
@@ -77,6 +98,17 @@ def card_text(
         f"Weights: Apache 2.0, as the code. {labelling.licence} No photograph is part of this file.",
     ]
     return "\n\n".join(parts) + "\n"
+
+
+def _report(results: Mapping[str, Any], address: str) -> list[str]:
+    """Where there is more of the evaluation; nothing of one that was made before it left a report."""
+    if "report" not in results:
+        return []
+    name = f"[{results['report']}]({address})" if address else f"`{results['report']}`"
+    return [
+        f"By joint and by score, curves of the training, the best and the worst pictures: {name}, an "
+        f"artifact of MLflow run {results['mlflow_run']}."
+    ]
 
 
 def _built(network: NetworkConfig) -> str:
@@ -116,7 +148,7 @@ def results_of(config: RunConfig, source: Path) -> dict[str, Any]:
     path = config.outputs / "evaluate" / "results.json"
     todo = "run jobs/evaluate.py with these settings first"
     if not path.is_file():
-        raise UserError(f"{path}: no evaluation there, and a card states figures: {todo}")
+        raise UserError(f"{path}: no evaluation there: {todo}")
     results: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
     if results.get("model_sha256") != sha256_file(source):
         raise UserError(f"{path}: the evaluation of another model than {source}: {todo}")

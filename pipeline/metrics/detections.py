@@ -1,4 +1,4 @@
-"""People as rows of a COCO result file, and their figures as a ap_table."""
+"""People as rows of a COCO result file."""
 
 import json
 from collections.abc import Iterable
@@ -9,6 +9,7 @@ import numpy as np
 
 from hgg.coco import PERSON
 from hgg.poses import Poses
+from pipeline.base.errors import first_line
 from pipeline.base.files import atomic_path
 
 MOST_PEOPLE = 20  # of an image that COCO's evaluation looks at, the highest scores first
@@ -42,3 +43,17 @@ def write_detections(path: Path, rows: Iterable[Detection]) -> None:
             file.write(separator + json.dumps(row | {"keypoints": row["keypoints"].tolist()}))
             separator = ",\n"
         file.write("[]\n" if separator == "[\n" else "\n]\n")
+
+
+def read_detections(path: Path) -> list[Detection]:
+    """The rows of a COCO result file, as `coco_rows` gives them.
+
+    Raises `ValueError` where it is none, and `OSError` where there is no such file.
+    """
+    try:
+        rows = json.loads(path.read_text(encoding="utf-8"))
+        if not isinstance(rows, list):
+            raise ValueError(f"a list of people is needed, this is a {type(rows).__name__}")
+        return [row | {"keypoints": np.array(row["keypoints"], np.float64)} for row in rows]
+    except (ValueError, KeyError, TypeError) as error:
+        raise ValueError(f"{path}: not a COCO result file: {first_line(error)}") from error

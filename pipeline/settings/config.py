@@ -119,6 +119,9 @@ class EvaluateConfig(Settings):
     """Images of the split that are evaluated; 0 is all of them."""
     pictures: int = setting(8, NOTHING, ge=0)
     """Images that are drawn beside the figures."""
+    report_pictures: int = setting(6, NOTHING, since="2026-11-30", before=6, ge=0, le=12)
+    """Best pictures in report.html, and as many of the worst, each with a page that explains its grouping; 0
+    shows none."""
     runtime_images: int = setting(50, NOTHING, ge=0)
     """Images that are timed one by one on one thread, step by step (Fig. 4b); 0 times none."""
     checkpoint: Path | None = setting(None, NOTHING)

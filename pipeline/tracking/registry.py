@@ -233,6 +233,20 @@ def log_version(
     return int(version.version)
 
 
+def artifact_page(client: "MlflowClient", run_id: str, name: str) -> str:
+    """Where MLflow's own pages show an artifact of a run, as a link within them; empty where it has none."""
+    from mlflow.exceptions import MlflowException
+
+    try:
+        run = client.get_run(run_id)
+        kept = name and any(each.path == name for each in client.list_artifacts(run_id))
+    except MlflowException as error:
+        if error.error_code not in ABSENT:
+            raise
+        return ""
+    return f"#/experiments/{run.info.experiment_id}/runs/{run_id}/artifacts/{name}" if kept else ""
+
+
 def _versions(client: "MlflowClient", name: str) -> list[Version]:
     return [_to_version(each) for each in client.search_model_versions(f"name = '{name}'")]
 

@@ -35,6 +35,7 @@ ARGUMENTS: dict[str, tuple[str, ...]] = {
     "pretrain": (),
     "train_joint": (),
     "evaluate": (),
+    "report": (),
     "register": (),
     "predict": ("--explain",),
     "export": ("--out", "{out}/hgg.pt"),

@@ -60,6 +60,8 @@ def test_the_command_leaves_results_files_pictures_and_a_run_in_mlflow(
     assert sum(results["runtime"]["median_ms"].values()) > 0
     assert (folder / "runtime.png").stat().st_size > 5_000
     assert "ms per image" in done.stdout
+    assert results["report"] == "report.html"
+    assert f"evaluate: report: {folder / 'report.html'}\n" in done.stderr
     assert {"command", "commit", "configuration", "data", "model", "model_sha256"} <= set(results)
     for grouping, figures in results["ap"].items():
         rows = json.loads((folder / f"detections_{grouping}.json").read_text())
@@ -82,7 +84,8 @@ def _check_tracked(config: RunConfig, results: dict) -> None:
     assert run.data.metrics["images"] == 3
     assert run.data.tags["data"] == results["data"]
     kept = {path.name for path in (config.run_root / "mlartifacts").rglob("*") if path.is_file()}
-    assert {"results.json", "diagnosis.md", "detections_hgg.json", "picture.png", "runtime.png"} <= kept
+    written = {"results.json", "diagnosis.md", "report.html", "detections_hgg.json", "picture.png"}
+    assert written | {"runtime.png", "10.html", "30.html"} <= kept  # the last two explain pictures
 
 
 def test_what_is_missing_or_does_not_fit_is_named_before_anything_is_written(config: RunConfig) -> None:

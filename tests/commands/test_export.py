@@ -44,6 +44,7 @@ def test_the_file_is_the_model_rounded_and_the_card_has_figures(config: RunConfi
     assert "jobs/predict.py --checkpoint small.pt " in card  # without a configuration: the file has its own
     for stated in (f"{weights:,} parameters", "On 2 images of `val2017`", results["commit"], results["data"]):
         assert stated in card
+    assert f"`report.html`, an artifact of MLflow run {results['mlflow_run']}." in card
     assert f"| HGG | {results['ap']['hgg']['AP']:.3f} |" in card
     assert sorted(path.name for path in target.parent.iterdir()) == ["small.md", "small.pt"]
 

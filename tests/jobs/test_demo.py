@@ -62,6 +62,7 @@ def test_all_stages_in_order_then_table_pictures_mlflow_and_the_last_line(projec
     assert [line.split()[0] for line in lines[2:5]] == ["AE", "HGG", "oracle"]
     assert lines[3].split()[1:] == ["0.500", "0.750", "0.400", "-", "0.600", "0.550"]
     assert f"{project}/runs/evaluate/pictures" in done.stdout
+    assert f"report:   {project}/runs/evaluate/report.html\n" in done.stdout
     assert f"mlflow ui --backend-store-uri sqlite:///{project}/runs/mlflow.db" in done.stdout
 
 

@@ -83,6 +83,12 @@ def test_the_better_model_is_the_champion_in_either_order(
     assert float(version.tags["ap"]) == order[1]
     assert f"| HGG | {order[1]:.3f} |" in (version.description or "")
     assert "models:/" in (version.description or "")
+    run = json.loads((config.run_root / "evaluate" / "results.json").read_text())["mlflow_run"]
+    experiment = client.get_run(run).info.experiment_id
+    link = f"[report.html](#/experiments/{experiment}/runs/{run}/artifacts/report.html)"
+    assert link in (version.description or "")
+    assert registry.artifact_page(client, run, "gone.html") == ""
+    assert registry.artifact_page(client, "0" * 32, "report.html") == ""
 
 
 def test_other_data_do_not_compare(config: RunConfig) -> None:
