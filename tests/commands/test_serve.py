@@ -1,5 +1,6 @@
 """The endpoint's command: who may ask, and what is served when a registered model moves."""
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -63,13 +64,20 @@ class _Endpoint:
 
 
 def test_a_registered_model_that_moves_is_taken_over(
-    model: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+    model: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
+    """Also after looks that fail, which are told once."""
     second = tmp_path / "hgg-2-bbbb.pt"
-    save_model(second, tiny_model(1))
-    files = iter([model, model, model])
-    monkeypatch.setattr(serve, "fetch", lambda config, uri: next(files, second))
-    monkeypatch.setattr("pipeline.commands.predict.local_model", lambda config, path: model)
+    save_model(second, tiny_model(1, network={"stacks": 1}))
+    found: Iterator[Path | None] = iter([model, model, None, None, model])
+
+    def local(config: RunConfig, path: Path) -> Path:
+        file = next(found, second)
+        if file is None:
+            raise UserError("the registry does not answer")
+        return file
+
+    monkeypatch.setattr("pipeline.commands.predict.local_model", local)
     monkeypatch.setattr(on_ray, "Endpoint", _Endpoint)
     monkeypatch.setattr(start, "start_ray", lambda cpus: _Endpoint(_config(), ""))
     with pytest.raises(KeyboardInterrupt):
@@ -78,3 +86,4 @@ def test_a_registered_model_that_moves_is_taken_over(
         ("hgg-1-aaaa.pt", "models:/hgg@champion (hgg-1-aaaa)"),
         ("hgg-2-bbbb.pt", "models:/hgg@champion (hgg-2-bbbb)"),
     ]
+    assert caplog.text.count("hgg-1-aaaa is served on: the registry does not answer") == 1
