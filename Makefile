@@ -16,7 +16,8 @@ VENV := $(if $(PYTHON),.venv-$(notdir $(PYTHON)),.venv)
 RUN := $(VENV)/bin/python
 STAMP := $(VENV)/installed
 TORCH_INDEX ?=
-PIP_INSTALL := $(RUN) -m pip install --disable-pip-version-check --quiet -c constraints.txt \
+CONSTRAINTS := constraints.txt
+PIP_INSTALL := $(RUN) -m pip install --disable-pip-version-check --quiet -c $(CONSTRAINTS) \
 	$(if $(TORCH_INDEX),--extra-index-url $(TORCH_INDEX))
 
 # Of make bench-compare.
@@ -33,14 +34,14 @@ OUT ?= people
 PORT ?= 8000
 CLUSTER := $(RUN) -m pipeline.commands.cluster
 
-.PHONY: help setup demo predict serve test test-slow lint format graclus bench bench-compare cluster cluster-stop submit follow cancel
+.PHONY: help setup demo predict serve test test-slow test-lowest lint format graclus bench bench-compare cluster cluster-stop submit follow cancel
 
 help: ## Show this list.
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 setup: $(STAMP) ## Make .venv and install the pinned packages, once.
 
-$(STAMP): pyproject.toml constraints.txt
+$(STAMP): pyproject.toml $(CONSTRAINTS)
 	@$(RUN) -m pip --version >/dev/null 2>&1 || { \
 		for python in $(or $(PYTHON),$(PYTHONS)) ""; do \
 			"$$python" -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))' 2>/dev/null && break; \
@@ -70,6 +71,12 @@ test: lint ## Lint, then the tests but those that take more than ten seconds eac
 # Two files at once: 47 minutes in place of 60 on two cores.
 test-slow: $(STAMP) ## The other tests: real clusters, killed and gone on with.
 	@$(RUN) -m pytest -m slow -n 2 --dist loadfile
+
+# What doctor compares is the tested set, which this is not.
+test-lowest: ## The tests of make test with the lowest versions that pyproject.toml admits, in .venv-lowest.
+	@$(MAKE) --no-print-directory setup VENV=.venv-lowest CONSTRAINTS=constraints-lowest.txt
+	@.venv-lowest/bin/python -m pytest -m "not slow" --deselect \
+		tests/commands/test_doctor.py::test_this_environment_is_the_tested_one
 
 lint: $(STAMP) ## Ruff (rules and format) and the type checker.
 	@$(RUN) -m ruff check .

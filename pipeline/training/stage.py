@@ -102,8 +102,14 @@ def plan_stage(config: RunConfig, stage: StageName) -> StageRun:
 
 
 def check_bf16() -> None:
-    """Raise `UserError` where this processor only emulates bfloat16, ten times slower than float32."""
-    found = torch.cpu.get_capabilities()
+    """Raise `UserError` where this processor emulates bfloat16, ten times slower than float32, or may."""
+    ask = getattr(torch.cpu, "get_capabilities", None)
+    if ask is None:  # as in 2.9
+        raise UserError(
+            f"train.bf16=true: torch {torch.__version__} does not tell whether this processor computes in "
+            "bfloat16: install a newer torch, set train.bf16=false, or train.use_gpu=true"
+        )
+    found = ask()
     if not any(found.get(name) for name in ("avx512_bf16", "amx_bf16", "bf16")):
         raise UserError(
             "train.bf16=true: this processor has neither AVX512-BF16 nor AMX and would be ten times slower "

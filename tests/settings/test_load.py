@@ -156,7 +156,8 @@ def test_batch_normalisation_needs_more_than_one_value() -> None:
         ("~: 1", "some.yaml: Incompatible key type 'NoneType'"),
         ("data: {views: !!set {a}}", "some.yaml: data.views: Value 'set' is not a supported primitive type"),
         ("data: {root: '${'}", "some.yaml: data.root: no viable alternative at input"),
-        ("a: " + "[" * 5000 + "]" * 5000, "some.yaml: more than 50 groups or lists in one another"),
+        # At 1,000 the parser of newer PyYAMLs says so itself, in other words.
+        ("a: " + "[" * 900 + "]" * 900, "some.yaml: more than 50 groups or lists in one another"),
         ("{a: " * 100_000, "some.yaml: more than 50 groups or lists in one another"),
         ("#" * (1 << 20) + "\na: 1", "some.yaml: larger than 1048576 bytes"),
         (

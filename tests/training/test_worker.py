@@ -154,8 +154,12 @@ def test_missing_and_unfitting_inputs_are_named(tmp_path: Path) -> None:
 
 
 def test_bfloat16_is_refused_where_it_is_only_emulated(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: {"avx512_f": True, "avx512_bf16": False})
+    no_bfloat16 = {"avx512_f": True, "avx512_bf16": False}
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: no_bfloat16, raising=False)
     with pytest.raises(UserError, match=r"train\.bf16=true: .* ten times slower"):
         check_bf16()
     monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: {"amx_bf16": True})
     check_bf16()
+    monkeypatch.delattr(torch.cpu, "get_capabilities")
+    with pytest.raises(UserError, match=r"train\.bf16=true: torch .* does not tell .*newer torch"):
+        check_bf16()
