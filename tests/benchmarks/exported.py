@@ -38,15 +38,15 @@ def main() -> None:
     model = load_model(arguments.model)
     files = sorted((arguments.data / arguments.split).glob("*.jpg"))[:PHOTOGRAPHS]
     with tempfile.TemporaryDirectory() as root:
+        paths = {precision: Path(root) / f"{precision}.onnx" for precision in ("float32", "float16")}
+        for precision, path in paths.items():
+            save_onnx(path, model, half=precision == "float16")
+            print(precision, path.stat().st_size, "bytes", _agreement(model, path, files), flush=True)
         config = RunConfig.model_validate({"run_root": root, "data": {"root": arguments.data.resolve()}})
         records = make_records(config, arguments.split)
-        print("pt", _ap(model, records), flush=True)
-        for half in (False, True):
-            path = Path(root) / "model.onnx"
-            save_onnx(path, model, half=half)
-            name = f"{'float16' if half else 'float32'}, {path.stat().st_size:,} bytes"
-            print(name, _agreement(model, path, files), flush=True)
-            print(name, _ap(read_model(path), records), flush=True)
+        print("AP", "pt", _ap(model, records), flush=True)
+        for precision, path in paths.items():
+            print("AP", precision, _ap(read_model(path), records), flush=True)
 
 
 def _ap(model: HGG, records: Path) -> dict[str, float]:

@@ -51,7 +51,12 @@ SHOWN = [(1, 64, 64), (3, 64, 128), (2, 128, 64)]
 
 
 def _model(name: str) -> HGG:
-    return decided(tiny_model(5, **MODELS[name])).eval()
+    model = decided(tiny_model(5, **MODELS[name])).eval()
+    if name == "efficientnet_lite0":
+        # As drawn: with the weights of its 50 layers doubled the last bit of a picture decides everything.
+        for weight in model.network.encoder.parameters():
+            weight.data *= 0.5 if weight.dim() > 1 else 1
+    return model
 
 
 @pytest.mark.slow
