@@ -1,5 +1,6 @@
 """torch.compile for training: the proposal network alone, for its one size of batch."""
 
+import warnings
 from collections.abc import Callable
 from typing import Any
 
@@ -44,8 +45,11 @@ def set_float32_precision(tf32: bool) -> None:
     It holds for the whole process: for matrix products, which torch leaves in full precision by default, and
     for convolutions, which it does not.
     """
-    torch.set_float32_matmul_precision("high" if tf32 else "highest")
-    torch.backends.cudnn.allow_tf32 = tf32
+    with warnings.catch_warnings():
+        # torch 2.9 asks for other names of the two, which later ones do not.
+        warnings.filterwarnings("ignore", "Please use the new API settings to control TF32", UserWarning)
+        torch.set_float32_matmul_precision("high" if tf32 else "highest")
+        torch.backends.cudnn.allow_tf32 = tf32
 
 
 def _small(values: torch.Tensor) -> torch.Tensor:

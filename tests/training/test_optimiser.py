@@ -111,8 +111,8 @@ def test_moving_average_is_the_plain_formula_to_the_last_bit_in_two_operations()
                 plain[name].copy_(value)
     assert all(torch.equal(value, plain[name]) for name, value in average.model.state_dict().items())
     assert not reads.found
-    views = reads.operations.pop("detach")  # by `state_dict`, which starts no kernel
-    assert views == 12 * 2 * len(plain)
+    views = reads.operations.pop("detach")  # by `state_dict`, which starts no kernel; twice in torch 2.9
+    assert views in (12 * 2 * len(plain), 12 * 4 * len(plain))
     assert reads.operations == {"_foreach_lerp_": 12, "_foreach_copy_": 12}
 
 
