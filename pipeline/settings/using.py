@@ -18,8 +18,8 @@ class PredictConfig(Settings):
     rejected.jsonl."""
     num_workers: int = setting(0, NOTHING, since="2026-11-29", before=0, ge=0)
     """Actors of Ray that go through the images side by side, each with train.cpus_per_worker CPUs and, with
-    train.use_gpu, one GPU; 0 does it in the process itself. What comes out is the same. Videos are not shared
-    out."""
+    train.use_gpu, one GPU; 0 does it in the process itself. What comes out is the same, by as many threads;
+    by another number positions may differ in the last of their two decimals. Videos are not shared out."""
     shard_images: int = setting(256, NOTHING, since="2026-11-29", before=256, ge=1)
     """Images after which what was found is kept: the same command goes on from there after a kill."""
     pictures: bool = setting(True, NOTHING, since="2026-11-29", before=True)
