@@ -142,8 +142,8 @@ def attention_layer(inputs: int, outputs: int) -> nn.Module:
     """
     try:
         with warnings.catch_warnings():
-            # torch-geometric 2.8 scripts classes as it is imported, which torch 2.13 calls deprecated.
-            warnings.filterwarnings("ignore", "`torch.jit.script", DeprecationWarning)
+            # torch-geometric 2.8 scripts classes as it is imported, deprecated from torch 2.13 on.
+            warnings.filterwarnings("ignore", "`torch.jit.script")
             from torch_geometric.nn import GATConv
     except ImportError as error:
         raise ValueError("grouping.interaction=gat needs the package torch-geometric: install it") from error

@@ -13,8 +13,8 @@ from hgg.graph import Graph, rows_of, silence_of
 from hgg.interaction import EdgeConv
 
 with warnings.catch_warnings():
-    # torch-geometric 2.8 scripts its pooling classes as it is imported, which torch 2.13 calls deprecated.
-    warnings.filterwarnings("ignore", "`torch.jit.script", DeprecationWarning)
+    # torch-geometric 2.8 scripts its pooling classes as it is imported, deprecated from torch 2.13 on.
+    warnings.filterwarnings("ignore", "`torch.jit.script")
     from torch_geometric.nn import EdgeConv as GeometricEdgeConv
 
 
