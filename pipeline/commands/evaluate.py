@@ -27,7 +27,7 @@ from pipeline.evaluation.trained import model_file
 from pipeline.metrics.ap import ap_table
 from pipeline.metrics.detections import write_detections
 from pipeline.metrics.fates import Fates, fate_table
-from pipeline.report.compare import find_other
+from pipeline.report.compare import Other, find_other
 from pipeline.report.gather import Evaluated
 from pipeline.report.page import REPORT, write_report
 from pipeline.report.pictures import EXPLAINED
@@ -107,17 +107,7 @@ def run_evaluation(
             **tracked.origin,
         }
         write_results(folder, results)
-        evaluated = Evaluated(
-            config,
-            checkpoint,
-            masked_values(results),
-            found.detections,
-            found.image_ids,
-            found.truth,
-            found.skeleton,
-        )
-        written = write_report(folder, evaluated, plan.records, predictor, other)
-        log.info("evaluate: report: %s", written)
+        log.info("evaluate: report: %s", _report(folder, config, plan, predictor, found, results, other))
         sent = _send(found, runtime, tracked, folder)
         if sent or claimed:
             remove_parts(plan)
@@ -176,6 +166,21 @@ def _write(folder: Path, config: RunConfig, found: Evaluation, parts: list[Part]
         f"{diagnosis_table(parts)}\n{said(config.grouping.suppression)}\n\n{FATES}\n\n{fate_table(fates)}"
     )
     write_text(folder / "diagnosis.md", tables)
+
+
+def _report(
+    folder: Path,
+    config: RunConfig,
+    plan: Plan,
+    predictor: Predictor,
+    found: Evaluation,
+    results: Mapping[str, Any],
+    other: Other | None,
+) -> Path:
+    """report.html, without the secrets that a result's command may hold."""
+    of_found = (found.detections, found.image_ids, found.truth, found.skeleton)
+    evaluated = Evaluated(config, model_file(config), masked_values(results), *of_found)
+    return write_report(folder, evaluated, plan.records, predictor, other)
 
 
 def _runtime(predictor: Predictor, records: Path, config: RunConfig, folder: Path) -> dict[str, Any]:
