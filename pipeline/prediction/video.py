@@ -103,7 +103,7 @@ def predict_video(
             log.info("predict: stopped: what was seen until now is written")
         if not written.frames:
             raise BadVideo("no_frames", "it opens, and no frame of it decodes")
-    missing = max(0, total - written.frames)
+        missing = video.missing(written.frames, written.seconds, most_frames)
     if missing:
         log.warning("predict: %s: %d of %d frames do not decode: it was cut off", name, missing, total)
     drawn = written.drawn
@@ -134,7 +134,7 @@ class _Written:
         self.lines.write(_line(frame, rows))
         self.table.add(rows)
         if self.drawn is not None:
-            self.drawn.add(_picture(frame, poses, ids, self.skeleton))
+            self.drawn.add(_picture(frame, poses, ids, self.skeleton), frame.seconds)
         self.frames, self.people, self.seconds = self.frames + 1, self.people + len(rows), frame.seconds
 
 

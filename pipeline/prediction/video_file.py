@@ -16,6 +16,7 @@ CODECS = {".mp4": "mp4v", ".avi": "MJPG"}
 """MPEG-4 part 2, as OpenCV's own build encodes no H.264; motion JPEG needs nothing but OpenCV itself."""
 USUAL_RATE = 25.0  # frames a second, where a video does not say
 RATES = (1.0, 240.0)  # what is believed
+LONGEST_STILL = 10.0  # seconds that one frame is drawn for; the times of a broken file may jump by days
 
 
 class BadVideo(Unusable):
@@ -37,8 +38,9 @@ class Video:
     """An open video, camera or stream.
 
     Attributes:
-        frames: how many it says that it has, 0 where it does not.
-        rate: frames a second on the average.
+        frames: how many it says that it has, 0 where it does not. Of Matroska and WebM it is what their
+            length makes at `rate`, which is too many where the rate is uneven.
+        rate: frames a second, on the average or at the most.
     """
 
     def __init__(self, capture: cv2.VideoCapture) -> None:
@@ -62,6 +64,18 @@ class Video:
             yield Frame(number, before, cv2.cvtColor(picture, cv2.COLOR_BGR2RGB))
             number += 1
 
+    def missing(self, read: int, seconds: float, of: int | None = None) -> int:
+        """How many frames do not decode: 0 where the last one is shown when the video ends.
+
+        Args:
+            read: frames that did.
+            seconds: when the last of them is shown.
+            of: frames that were asked for; None is all.
+        """
+        said = min(self.frames, of or self.frames)
+        by_time = round(said - seconds * self.rate) - 1
+        return max(0, min(said - read, by_time))
+
 
 @contextmanager
 def opened(place: str) -> Iterator[Video]:
@@ -72,6 +86,8 @@ def opened(place: str) -> Iterator[Video]:
     Raises:
         BadVideo: nothing there that OpenCV decodes.
     """
+    if Path(place).is_file() and not Path(place).stat().st_size:
+        raise BadVideo("not_decodable", "the file is empty")
     with stderr_to_file() as said:  # FFmpeg writes there what is wrong
         capture = cv2.VideoCapture(int(place) if place.isdigit() else place)
         said.seek(0)
@@ -100,19 +116,30 @@ class Drawn:
         self._stack = ExitStack()
         self._writer: cv2.VideoWriter | None = None
         self._size = (0, 0)
+        self._last: np.ndarray | None = None  # BGR, as it was written
+        self._number = 0  # frames until now, and those that the longest still left out
 
     def __enter__(self) -> "Drawn":
         return self
 
-    def add(self, picture: np.ndarray) -> None:
-        """A frame, RGB uint8; one of another size than the first is fitted to it."""
+    def add(self, picture: np.ndarray, seconds: float = 0.0) -> None:
+        """A frame, RGB uint8, to be shown `seconds` after the first one; of another size, it is fitted.
+
+        The one before is repeated until then, so that what was filmed at an uneven rate plays as it was. None
+        is left out: one that comes before its time is the next.
+        """
         if self._writer is None:
             # Even sides, as most decoders want.
             self._size = (max(2, picture.shape[1] // 2 * 2), max(2, picture.shape[0] // 2 * 2))
             self._writer = self._opened()
         if picture.shape[1::-1] != self._size:
             picture = cv2.resize(picture, self._size, interpolation=cv2.INTER_AREA)
-        self._writer.write(cv2.cvtColor(picture, cv2.COLOR_RGB2BGR))
+        late = max(0, round(seconds * self.rate) - self._number)
+        for _ in range(min(late, round(LONGEST_STILL * self.rate)) if self._last is not None else 0):
+            self._writer.write(self._last)
+        self._last = cv2.cvtColor(picture, cv2.COLOR_RGB2BGR)
+        self._writer.write(self._last)
+        self._number += late + 1
 
     def _opened(self) -> cv2.VideoWriter:
         suffix = next((suffix for suffix in CODECS if _encodes(suffix, self.rate, self._size)), None)

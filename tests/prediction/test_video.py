@@ -18,7 +18,7 @@ from hgg.model import HGG
 from hgg.poses import Poses
 from hgg.predictor import Predictor, Watch, unwatched
 from pipeline.prediction.video import Following, predict_video, video_names
-from pipeline.prediction.video_file import BadVideo, Drawn, opened
+from pipeline.prediction.video_file import BadVideo, Drawn, Video, opened
 
 NETWORK = {"input_size": 64, "stacks": 1, "channels": 8, "increase": 0, "depth": 1, "visual_dim": 4}
 RATE = 25.0
@@ -117,6 +117,30 @@ def test_frames_of_uneven_rate_have_their_own_times(tmp_path: Path) -> None:
     done = _predict(tmp_path / "uneven.gif", tmp_path / "out")
     assert [line["seconds"] for line in _lines(tmp_path / "out", "uneven")] == [0.0, 0.04, 0.14, 0.44]
     assert done["seconds"] == 0.44
+    with opened(str(tmp_path / "uneven.gif")) as video, opened(str(tmp_path / "out" / "uneven.mp4")) as drawn:
+        assert drawn.rate == pytest.approx(video.rate, rel=0.01)
+        shown = [int(frame.picture.mean()) for frame in drawn]
+    assert len(shown) == round(0.44 * video.rate) + 1  # as long as it took
+    assert shown == sorted(shown)
+
+
+def test_a_frame_is_drawn_until_the_next_is_due_but_not_for_days(tmp_path: Path) -> None:
+    with Drawn(tmp_path / "still", 10.0) as drawn:
+        for shade, seconds in ((0, 0.0), (100, 0.1), (200, 0.5), (100, 86_400.0), (0, 86_400.1)):
+            drawn.add(np.full((64, 96, 3), shade, np.uint8), seconds)
+    with opened(str(tmp_path / "still.mp4")) as video:
+        shown = [round(frame.picture.mean() / 100) for frame in video]
+    assert shown == [0, 1, 1, 1, 1, *[2] * 101, 1, 0]
+
+
+def test_a_length_at_an_uneven_rate_is_no_frame_that_does_not_decode() -> None:
+    """As WebM has it: 115 frames by 3.83 seconds of 30 a second, where 52 are there, the last one at 3.8."""
+    video = Video.__new__(Video)
+    video.frames, video.rate = 115, 30.0
+    assert video.missing(52, 3.8) == 0
+    assert video.missing(20, 1.2) == 78
+    assert video.missing(20, 1.2, of=20) == 0
+    assert video.missing(60, 59 / 30) == 55
 
 
 def test_a_video_that_is_cut_off_gives_what_it_has(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
@@ -126,6 +150,8 @@ def test_a_video_that_is_cut_off_gives_what_it_has(tmp_path: Path, caplog: pytes
         done = _predict(path, tmp_path / "out")
     assert 0 < done["frames"] < 40
     assert done["frames"] == len(_lines(tmp_path / "out", "cut"))
+    assert done["frames"] + done["frames_missing"] == 40
+    assert "of 40 frames do not decode: it was cut off" in caplog.text
 
 
 @pytest.mark.parametrize("case", ["no index", "nothing", "text", "no frames"])
