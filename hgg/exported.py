@@ -17,6 +17,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 from torch.export import Dim, ExportedProgram
+from torch.torch_version import TorchVersion
 
 from hgg.about import about, least_steps
 from hgg.config import NUM_STRIDE, ModelConfig
@@ -30,6 +31,9 @@ MAPS = ("heatmaps", "tags", "visual")
 PEOPLE = ("found", "kind", "xy", "score", "tag", "member", "confidence")
 CANDIDATES = 128
 """Of a picture, unless asked for otherwise; as many as conf/lite0.yaml keeps in training."""
+OLDEST_TORCH = "2.10"
+"""What torch.export of 2.9 makes does not run (its guards name what is not there), and its exporter to ONNX
+has no `while_loop`. Tried with 2.13."""
 CHATTER = ("torch.onnx._internal.exporter._registration", "onnxscript", "onnx_ir")
 """Loggers that tell of packages which nothing here needs, and of each operation that is not simplified."""
 
@@ -114,8 +118,12 @@ def graph_of(model: HGG, number: int, *, half: bool = False) -> ExportedProgram:
         half: whether weights are kept in float16.
 
     Raises:
-        ValueError: an encoder whose code torch cannot make a graph of.
+        ValueError: a torch that is too old, or an encoder whose code torch cannot make a graph of.
     """
+    if TorchVersion(torch.__version__) < OLDEST_TORCH:
+        raise ValueError(
+            f"torch {torch.__version__} makes no graphs that run: export with torch 2.13 or newer"
+        )
     module: nn.Module = Whole(model, number) if number else NetworkAlone(model)
     module = (Halved(module) if half else module).eval()
     example, shapes = _example(model.config), _shapes(model.config)

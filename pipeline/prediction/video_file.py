@@ -8,6 +8,7 @@ from typing import NamedTuple
 
 import cv2
 import numpy as np
+from cv2.typing import MatLike
 
 from hgg.pictures import Unusable, stderr_to_file
 from pipeline.base.files import atomic_path
@@ -116,7 +117,7 @@ class Drawn:
         self._stack = ExitStack()
         self._writer: cv2.VideoWriter | None = None
         self._size = (0, 0)
-        self._last: np.ndarray | None = None  # BGR, as it was written
+        self._last: MatLike = np.empty(0, np.uint8)  # BGR, as it was written
         self._number = 0  # frames until now, and those that the longest still left out
 
     def __enter__(self) -> "Drawn":
@@ -134,8 +135,8 @@ class Drawn:
             self._writer = self._opened()
         if picture.shape[1::-1] != self._size:
             picture = cv2.resize(picture, self._size, interpolation=cv2.INTER_AREA)
-        late = max(0, round(seconds * self.rate) - self._number)
-        for _ in range(min(late, round(LONGEST_STILL * self.rate)) if self._last is not None else 0):
+        late = max(0, round(seconds * self.rate) - self._number) if self._number else 0
+        for _ in range(min(late, round(LONGEST_STILL * self.rate))):
             self._writer.write(self._last)
         self._last = cv2.cvtColor(picture, cv2.COLOR_RGB2BGR)
         self._writer.write(self._last)

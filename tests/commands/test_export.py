@@ -11,7 +11,7 @@ from hgg.onnx_model import read_model
 from hgg.weights import load_model
 from pipeline.base.errors import UserError
 from pipeline.commands.evaluate import run_evaluation
-from pipeline.commands.export import Exported, export_model
+from pipeline.commands.export import Exported, Format, export_model
 from pipeline.settings.config import RunConfig
 from tests.cases.evaluation import make_records, save_untrained, write_coco
 
@@ -152,3 +152,14 @@ def test_an_evaluation_by_onnx_runtime_has_the_same_figures(config: RunConfig, t
     assert by_onnx["model_sha256"] != results["model_sha256"]
     for name, figures in results["ap"].items():
         assert by_onnx["ap"][name]["AP"] == pytest.approx(figures["AP"], abs=1e-3)
+
+
+@pytest.mark.parametrize(("suffix", "kind"), [(".onnx", "onnx"), (".pt2", "torch")])
+def test_a_torch_that_makes_no_graphs_is_named(
+    config: RunConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, suffix: str, kind: Format
+) -> None:
+    run_evaluation(config)
+    monkeypatch.setattr(torch, "__version__", "2.9.0+cu128")
+    with pytest.raises(UserError, match=r"torch 2\.9\.0\+cu128 makes no graphs .* torch 2\.13 or newer"):
+        export_model(config, tmp_path / "out" / f"small{suffix}", Exported(kind))
+    assert not [*(tmp_path / "out").glob("*")]
