@@ -87,7 +87,7 @@ def opened(place: str) -> Iterator[Video]:
     Raises:
         BadVideo: nothing there that OpenCV decodes.
     """
-    if Path(place).is_file() and not Path(place).stat().st_size:
+    if "://" not in place and Path(place).is_file() and not Path(place).stat().st_size:
         raise BadVideo("not_decodable", "the file is empty")
     with stderr_to_file() as said:  # FFmpeg writes there what is wrong
         capture = cv2.VideoCapture(int(place) if place.isdigit() else place)
