@@ -72,11 +72,14 @@ test: lint ## Lint, then the tests but those that take more than ten seconds eac
 test-slow: $(STAMP) ## The other tests: real clusters, killed and gone on with.
 	@$(RUN) -m pytest -m slow -n 2 --dist loadfile
 
-# What doctor compares is the tested set, which this is not; export is not promised for the lowest torch (pyproject.toml).
+# What doctor compares is the tested set, which this is not; torch 2.9 does not export (docs/export.md); pyarrow 20 writes
+# the same rows as other bytes than 25, and so their fingerprints are others.
 test-lowest: ## The tests of make test with the lowest versions that pyproject.toml admits, in .venv-lowest.
 	@$(MAKE) --no-print-directory setup VENV=.venv-lowest CONSTRAINTS=constraints-lowest.txt
 	@.venv-lowest/bin/python -m pytest -m "not slow" \
 		--deselect tests/commands/test_doctor.py::test_this_environment_is_the_tested_one \
+		--deselect 'tests/test_names_stay.py::test_names_stay[shards]' \
+		--deselect 'tests/test_names_stay.py::test_names_stay[files]' \
 		--ignore tests/hgg/test_exported.py --ignore tests/hgg/test_onnx.py --ignore tests/commands/test_export.py
 
 lint: $(STAMP) ## Ruff (rules and format) and the type checker.
