@@ -54,6 +54,15 @@ def test_a_missing_part_of_ray_and_another_version_are_named(monkeypatch: pytest
     assert any(text.startswith("mlflow 3.1.0: tested with 3.17.2") for text in others), others
 
 
+def test_a_job_is_silent_about_versions_that_are_admitted(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(start, "installed_version", lambda _: "9.9.9")
+    assert _levels([*check_packages()]) >= {"warn"}
+    check_start(RunConfig(run_root=tmp_path / "runs"))
+    assert not caplog.records
+
+
 def test_a_full_disk_stops_a_job_before_it_starts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     config = RunConfig(run_root=tmp_path / "runs" / "new")
     assert _levels([*check_disk(config)]) == {"ok"}
