@@ -2,6 +2,7 @@
 
 import os
 import shutil
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -39,3 +40,12 @@ def browser(profile: Path) -> Iterator[Any]:
         yield found
     finally:
         found.quit()
+
+
+def visit(driver: Any, address: str) -> None:
+    """Open a page and wait until it is there whole: of a large file the first `get` may return before."""
+    driver.get(address)
+    end = time.monotonic() + SECONDS
+    while driver.execute_script("return [location.href, document.readyState]") != [address, "complete"]:
+        assert time.monotonic() < end, f"{address}: not loaded in {SECONDS} s"
+        time.sleep(0.05)

@@ -13,7 +13,7 @@ import pytest
 from pipeline.commands.inspect import run_inspection
 from pipeline.data.skeletons import settled
 from pipeline.settings.config import RunConfig
-from tests.cases.browser import browser
+from tests.cases.browser import browser, visit
 from tests.cases.other_people import KINDS, draw_others
 
 IMAGES = 30
@@ -97,7 +97,7 @@ def driver(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
 
 
 def test_in_a_browser(driver: Any, inspected: tuple[Path, dict[str, Any]]) -> None:
-    driver.get(inspected[0].as_uri())
+    visit(driver, inspected[0].as_uri())
     assert driver.get_log("browser") == []
     pictures = driver.execute_script(
         "document.querySelectorAll('details').forEach(d => d.open = true);"

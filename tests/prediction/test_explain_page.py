@@ -18,7 +18,7 @@ from pipeline.data.annotations import FIELDS
 from pipeline.data.coco_file import CocoImage
 from pipeline.prediction.explain import explain, explainable
 from pipeline.prediction.sources import Source, find_sources
-from tests.cases.browser import browser
+from tests.cases.browser import browser, visit
 from tests.cases.core import INPUT, tiny_model
 
 SECONDS = 60
@@ -69,7 +69,7 @@ def _data(page: Path) -> dict[str, Any]:
 
 def _open(driver: Any, page: Path) -> None:
     driver.get_log("browser")  # what was before is not of this test
-    driver.get(page.as_uri())
+    visit(driver, page.as_uri())
 
 
 def _text(driver: Any, name: str) -> str:

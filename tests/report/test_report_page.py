@@ -11,7 +11,7 @@ import pytest
 from hgg.skeleton import JOINTS
 from pipeline.commands.evaluate import run_evaluation
 from pipeline.settings.config import RunConfig
-from tests.cases.browser import browser
+from tests.cases.browser import browser, visit
 from tests.cases.reported import WICKED, reported_config, trial_of
 
 MOST_BYTES = 10_000_000
@@ -45,7 +45,7 @@ def driver(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
 
 def _open(driver: Any, page: Path) -> None:
     driver.get_log("browser")  # what was before is not of this test
-    driver.get(page.as_uri())
+    visit(driver, page.as_uri())
 
 
 def _all(driver: Any, selector: str) -> list[Any]:
@@ -125,7 +125,7 @@ def test_pictures_load_and_point_at_pages_that_explain_them(driver: Any, page: P
         assert 0 < driver.execute_script("return arguments[0].naturalHeight", image) <= 480
     links = [each.get_attribute("href") for each in _all(driver, ".picture a")]
     assert len(links) == 4
-    driver.get(links[0])
+    visit(driver, links[0])
     assert driver.find_element("id", "round").text.endswith("candidates")
     assert driver.get_log("browser") == []
 
