@@ -89,7 +89,7 @@ def check_start(config: RunConfig, training: bool = True) -> None:
         training: whether the job writes checkpoints.
 
     Raises `UserError` where one of them fails. What only warns is logged, but for versions of packages: any
-    that pyproject.toml admits is normal use, `results.json` keeps them, and `doctor` names those not tested.
+    that pyproject.toml admits is normal use, and `doctor` names those that are not the tested ones.
     """
     store_uri(config)
     findings = [*check_packages(), *check_disk(config, training)]

@@ -103,7 +103,7 @@ def predict_video(
             log.info("predict: stopped: what was seen until now is written")
         if not written.frames:
             raise BadVideo("no_frames", "it opens, and no frame of it decodes")
-        missing = video.missing(written.frames, written.seconds, most_frames)
+        missing = video.missing(total, written.frames, written.seconds)
     if missing:
         log.warning("predict: %s: %d of %d frames do not decode: it was cut off", name, missing, total)
     drawn = written.drawn

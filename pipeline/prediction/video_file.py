@@ -65,17 +65,16 @@ class Video:
             yield Frame(number, before, cv2.cvtColor(picture, cv2.COLOR_BGR2RGB))
             number += 1
 
-    def missing(self, read: int, seconds: float, of: int | None = None) -> int:
+    def missing(self, total: int, read: int, seconds: float) -> int:
         """How many frames do not decode: 0 where the last one is shown when the video ends.
 
         Args:
-            read: frames that did.
+            total: frames that it says it has, or of these those that were asked for.
+            read: frames that did decode.
             seconds: when the last of them is shown.
-            of: frames that were asked for; None is all.
         """
-        said = min(self.frames, of or self.frames)
-        by_time = round(said - seconds * self.rate) - 1
-        return max(0, min(said - read, by_time))
+        by_time = round(total - seconds * self.rate) - 1
+        return max(0, min(total - read, by_time))
 
 
 @contextmanager

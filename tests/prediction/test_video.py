@@ -136,11 +136,11 @@ def test_a_frame_is_drawn_until_the_next_is_due_but_not_for_days(tmp_path: Path)
 def test_a_length_at_an_uneven_rate_is_no_frame_that_does_not_decode() -> None:
     """As WebM has it: 115 frames by 3.83 seconds of 30 a second, where 52 are there, the last one at 3.8."""
     video = Video.__new__(Video)
-    video.frames, video.rate = 115, 30.0
-    assert video.missing(52, 3.8) == 0
-    assert video.missing(20, 1.2) == 78
-    assert video.missing(20, 1.2, of=20) == 0
-    assert video.missing(60, 59 / 30) == 55
+    video.rate = 30.0
+    assert video.missing(115, 52, 3.8) == 0
+    assert video.missing(115, 20, 1.2) == 78
+    assert video.missing(20, 20, 1.2) == 0
+    assert video.missing(115, 60, 59 / 30) == 55
 
 
 def test_a_video_that_is_cut_off_gives_what_it_has(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
