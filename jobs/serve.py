@@ -17,10 +17,10 @@ def main(config: RunConfig, arguments: argparse.Namespace) -> dict[str, Any]:
     """Answer until Ctrl-C or SIGTERM."""
     # Imported here so that --help answers at once.
     from pipeline.commands.serve import run_endpoint
+    from pipeline.settings.load import with_given
 
     given = {"host": arguments.host, "port": arguments.port}
-    serve = config.serve.model_copy(update={key: value for key, value in given.items() if value is not None})
-    config = config.model_copy(update={"serve": serve})
+    config = with_given(config, "serve", {key: value for key, value in given.items() if value is not None})
     # As in predict.
     return run_endpoint(config, arguments.model, None if arguments.config else arguments.overrides)
 

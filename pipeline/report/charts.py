@@ -6,7 +6,8 @@ from html import escape
 from typing import NamedTuple
 
 WIDTH, HEIGHT = 420, 260
-LEFT, RIGHT, TOP, BOTTOM = 52, 12, 12, 38  # around the axes
+# Around the axes; to the right half of a number below the last point, as 300,000.
+LEFT, RIGHT, TOP, BOTTOM = 52, 26, 12, 38
 MOST_POINTS = 400  # of a line; a longer one is thinned out
 MOST_MARKS = 24  # of a line: with more points it has none
 STEPS = (1, 2, 5, 10)  # that are easy to read

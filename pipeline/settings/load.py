@@ -50,6 +50,14 @@ def load_config(files: Sequence[Path], overrides: Sequence[str] = ()) -> RunConf
     raise UserError("\n".join(lines))
 
 
+def with_given(config: RunConfig, group: str, values: Mapping[str, Any]) -> RunConfig:
+    """The settings with those of a group that flags of a command gave; `UserError` as by `load_config`."""
+    checked, mistakes = check({group: getattr(config, group).model_dump() | values})
+    if checked is None or mistakes:
+        raise UserError("; ".join(shortened(mistake.text) for mistake in mistakes))
+    return config.model_copy(update={group: getattr(checked, group)})
+
+
 def print_config(config: Settings) -> str:
     """All settings as YAML, each under its meaning as a comment; `load_config` reads it back as it was.
 

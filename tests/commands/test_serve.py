@@ -1,5 +1,7 @@
 """The endpoint's command: who may ask, and what is served when a registered model moves."""
 
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, ClassVar
@@ -12,6 +14,7 @@ from pipeline.cluster import start
 from pipeline.commands import serve
 from pipeline.serving import on_ray
 from pipeline.settings.config import RunConfig
+from pipeline.settings.load import with_given
 from tests.cases.core import tiny_model
 
 
@@ -41,6 +44,27 @@ def test_a_taken_port_is_one_line() -> None:
         port = taken.getsockname()[1]
         with pytest.raises(UserError, match=rf"serve\.port={port}: .*: choose another"):
             on_ray.Endpoint(_config(port=port), "")
+
+
+@pytest.mark.parametrize(
+    ("flag", "value", "message"),
+    [
+        ("--port", "99999", "serve.port=99999: input should be less than or equal to 65535"),
+        ("--port", "-1", "serve.port=-1: input should be greater than or equal to 0"),
+        ("--host", "", "serve.host=: string should have at least 1 character"),
+    ],
+)
+def test_flags_are_checked_as_settings_are(
+    repository: Path, model: Path, flag: str, value: str, message: str
+) -> None:
+    job = [sys.executable, str(repository / "jobs" / "serve.py"), "--model", str(model)]
+    done = subprocess.run([*job, f"{flag}={value}"], capture_output=True, text=True, timeout=120)
+    assert (done.returncode, done.stdout, done.stderr) == (2, "", f"error: {message}\n")
+
+
+def test_flags_leave_the_other_settings() -> None:
+    config = with_given(_config(port=1, batch_size=3), "serve", {"port": 2})
+    assert config == _config(port=2, batch_size=3)
 
 
 class _Endpoint:

@@ -10,6 +10,7 @@ import pytest
 
 from hgg.skeleton import JOINTS
 from pipeline.commands.evaluate import run_evaluation
+from pipeline.report.charts import Line, line_chart
 from pipeline.settings.config import RunConfig
 from tests.cases.browser import browser, visit
 from tests.cases.reported import WICKED, reported_config, trial_of
@@ -98,6 +99,26 @@ def test_sections_tables_and_links_are_there(driver: Any, config: RunConfig, pag
     charts = [each.get_attribute("aria-label") for each in _all(driver, "#curves ~ .charts svg[role=img]")]
     assert len(charts) == 4 + 5  # pretraining has no grouping losses
     assert driver.get_log("browser") == []
+
+
+@pytest.mark.parametrize("steps", [1000, 300_000])
+def test_numbers_of_a_chart_are_not_cut(driver: Any, config: RunConfig, steps: int) -> None:
+    """The one below the last point is half to the right of it."""
+    _open(driver, config.run_root / "evaluate" / "report.html")
+    chart = line_chart("loss", [Line("loss", [(0, 0), (steps, 0.25)], "ae")], x="step")
+    script = """
+        const charts = document.querySelector("#curves ~ .charts");
+        charts.innerHTML = arguments[0];
+        const inside = charts.querySelector("svg[role=img]").getBoundingClientRect();
+        const texts = [...charts.querySelectorAll("svg[role=img] text")].map((text) => [
+            text.textContent, text.getBoundingClientRect()]);
+        const cut = ([, box]) => box.left < inside.left || box.right > inside.right
+            || box.top < inside.top || box.bottom > inside.bottom;
+        return [texts.map((text) => text[0]), texts.filter(cut)];
+    """
+    texts, outside = driver.execute_script(script, chart)
+    assert f"{steps:,}" in texts
+    assert outside == []
 
 
 def test_all_is_named_for_whoever_listens(driver: Any, page: Path) -> None:
