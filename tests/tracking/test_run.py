@@ -19,6 +19,7 @@ from hgg.model import HGG
 from hgg.predictor import Predictor
 from hgg.weights import load_model, save_model
 from pipeline.base.errors import UserError
+from pipeline.base.provenance import command_line
 from pipeline.commands.relay import Relay
 from pipeline.settings.config import RunConfig, TrackingConfig
 from pipeline.tracking.run import SERVED_NEEDS, served_needs, track
@@ -64,7 +65,7 @@ def test_a_run_has_parameters_tags_metrics_and_artifacts(store: Store, tmp_path:
     assert run.data.tags["configuration"] == TAGS["configuration"]
     assert run.data.tags["data"] == TAGS["data"]
     assert run.data.tags["commit"]
-    assert "pytest" in run.data.tags["command"]
+    assert run.data.tags["command"] == command_line()
     points = store.client.get_metric_history(tracked.run_id, "loss")
     assert [(point.step, point.value) for point in points] == [(10, 0.5), (20, 0.25)]
     assert [point.step for point in store.client.get_metric_history(tracked.run_id, "ap")] == [20]
