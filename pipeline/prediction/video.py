@@ -88,38 +88,41 @@ def predict_video(
             skeleton,
         )
         progress = Progress(f"predict {name}", total, "frames")
-        try:
+        with _until_stopped(endless=not video.frames):
             for batch in chunks(islice(video, most_frames), batch_size):
                 found = predictor.predict([frame.picture for frame in batch])
                 for frame, everybody in zip(batch, found, strict=True):
-                    poses, ids = likely(everybody, min_score), None
-                    if follower is not None:
-                        poses, ids = follower(poses, frame.seconds)
-                    written.add(frame, poses, ids)
+                    written.add(frame, *_told_apart(likely(everybody, min_score), frame, follower))
                 progress.add(len(batch))
-        except KeyboardInterrupt as stop:
-            if video.frames or isinstance(stop, Terminated):
-                raise
-            log.info("predict: stopped: what was seen until now is written")
         if not written.frames:
             raise BadVideo("no_frames", "it opens, and no frame of it decodes")
         missing = video.missing(total, written.frames, written.seconds)
     if missing:
         log.warning("predict: %s: %d of %d frames do not decode: it was cut off", name, missing, total)
-    drawn = written.drawn
-    files = {
-        "lines": out / f"{name}.jsonl",
-        "table": written.table.path,
-        "video": drawn.path if drawn else None,
-    }
     return {
         "frames": written.frames,
         "frames_missing": missing,
         "people": written.people,
         "seconds": round(written.seconds, 3),
         **({"ids": follower.tracker.ids} if follower else {}),
-        **{key: str(path) for key, path in files.items() if path is not None},
+        **written.files(out / f"{name}.jsonl"),
     }
+
+
+@contextmanager
+def _until_stopped(endless: bool) -> Iterator[None]:
+    """Ctrl-C ends what has no end of its own, and what was seen until then stays."""
+    try:
+        yield
+    except KeyboardInterrupt as stop:
+        if not endless or isinstance(stop, Terminated):
+            raise
+        log.info("predict: stopped: what was seen until now is written")
+
+
+def _told_apart(poses: Poses, frame: Frame, follower: "_Follower | None") -> tuple[Poses, list[int] | None]:
+    """The people of a frame with their ids; without, where nobody is followed."""
+    return (poses, None) if follower is None else follower(poses, frame.seconds)
 
 
 class _Written:
@@ -136,6 +139,12 @@ class _Written:
         if self.drawn is not None:
             self.drawn.add(_picture(frame, poses, ids, self.skeleton), frame.seconds)
         self.frames, self.people, self.seconds = self.frames + 1, self.people + len(rows), frame.seconds
+
+    def files(self, lines: Path) -> dict[str, str]:
+        """Where it all is; `lines` is the file of the lines, which has this name only once it is whole."""
+        drawn = self.drawn.path if self.drawn else None
+        files = {"lines": lines, "table": self.table.path, "video": drawn}
+        return {key: str(path) for key, path in files.items() if path is not None}
 
 
 def video_names(places: Sequence[str]) -> list[str]:
