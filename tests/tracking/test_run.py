@@ -19,7 +19,6 @@ from hgg.model import HGG
 from hgg.predictor import Predictor
 from hgg.weights import load_model, save_model
 from pipeline.base.errors import UserError
-from pipeline.base.provenance import command_line
 from pipeline.commands.relay import Relay
 from pipeline.settings.config import RunConfig, TrackingConfig
 from pipeline.tracking.run import SERVED_NEEDS, served_needs, track
@@ -48,7 +47,10 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> Store:
     return Store(config, MlflowClient(tracking_uri=store_uri(config)))
 
 
-def test_a_run_has_parameters_tags_metrics_and_artifacts(store: Store, tmp_path: Path) -> None:
+def test_a_run_has_parameters_tags_metrics_and_artifacts(
+    store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sys, "argv", ["hgg pretrain", "--config", "conf/demo.yaml", "pretrain.lr=2e-4"])
     (tmp_path / "curves.png").write_bytes(b"a picture")
     (tmp_path / "pictures").mkdir()
     (tmp_path / "pictures" / "1.png").write_bytes(b"another")
@@ -65,7 +67,7 @@ def test_a_run_has_parameters_tags_metrics_and_artifacts(store: Store, tmp_path:
     assert run.data.tags["configuration"] == TAGS["configuration"]
     assert run.data.tags["data"] == TAGS["data"]
     assert run.data.tags["commit"]
-    assert run.data.tags["command"] == command_line()
+    assert run.data.tags["command"] == "hgg pretrain --config conf/demo.yaml pretrain.lr=2e-4"
     points = store.client.get_metric_history(tracked.run_id, "loss")
     assert [(point.step, point.value) for point in points] == [(10, 0.5), (20, 0.25)]
     assert [point.step for point in store.client.get_metric_history(tracked.run_id, "ap")] == [20]
