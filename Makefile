@@ -33,6 +33,8 @@ OUT ?= people
 # Of make serve.
 PORT ?= 8000
 CLUSTER := $(RUN) -m pipeline.commands.cluster
+# Two test files at once: 47 minutes in place of 60 for the slow ones, on two cores.
+SIDE_BY_SIDE := -n 2 --dist loadfile
 
 .PHONY: help setup demo predict serve test test-slow test-lowest lint format graclus bench bench-compare cluster cluster-stop submit follow cancel
 
@@ -66,17 +68,16 @@ serve: $(STAMP) ## An endpoint and a page to try the model that comes along: POR
 	@$(RUN) jobs/serve.py --model docs/models/lite0_hgg.pt --port $(PORT) $(ARGS)
 
 test: lint ## Lint, then the tests but those that take more than ten seconds each.
-	@$(RUN) -m pytest -m "not slow" -n 2 --dist loadfile
+	@$(RUN) -m pytest -m "not slow" $(SIDE_BY_SIDE)
 
-# Two files at once, as make test: 47 minutes in place of 60 on two cores.
 test-slow: $(STAMP) ## The other tests: real clusters, killed and gone on with.
-	@$(RUN) -m pytest -m slow -n 2 --dist loadfile
+	@$(RUN) -m pytest -m slow $(SIDE_BY_SIDE)
 
 # What doctor compares is the tested set, which this is not; torch 2.9 does not export (docs/export.md); pyarrow 20 writes
 # the same rows as other bytes than 25, and so their fingerprints are others.
 test-lowest: ## The tests of make test with the lowest versions that pyproject.toml admits, in .venv-lowest.
 	@$(MAKE) --no-print-directory setup VENV=.venv-lowest CONSTRAINTS=constraints-lowest.txt
-	@.venv-lowest/bin/python -m pytest -m "not slow" -n 2 --dist loadfile \
+	@.venv-lowest/bin/python -m pytest -m "not slow" $(SIDE_BY_SIDE) \
 		--deselect tests/commands/test_doctor.py::test_this_environment_is_the_tested_one \
 		--deselect 'tests/test_names_stay.py::test_names_stay[shards]' \
 		--deselect 'tests/test_names_stay.py::test_names_stay[files]' \

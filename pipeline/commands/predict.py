@@ -73,7 +73,7 @@ def run_prediction(
     out = as_path(out or config.outputs / "predict")
     videos = [str(word) for word in sources if is_video(word)]
     words = [word for word in sources if not is_video(word)]
-    _check_paths(out, labels if not explain else None, videos)
+    _check_paths(out, labels, explain, videos)
     found = _images(config, words, recursive) if words or not videos else []
     model = model_plan(config, checkpoint, overrides)
     predictor = model.predictor()
@@ -98,12 +98,12 @@ def run_prediction(
     return results | ({"left_out": {each.file: each.detail for each in rejected}} if rejected else {})
 
 
-def _check_paths(out: Path, idle_labels: Path | None, videos: Sequence[str]) -> None:
-    """Raise `UserError` where a prediction cannot begin with these; nobody would look at idle labels."""
+def _check_paths(out: Path, labels: Path | None, explain: bool, videos: Sequence[str]) -> None:
+    """Raise `UserError` where a prediction cannot begin with these; arguments as in `run_prediction`."""
     if out.exists() and not out.is_dir():
         raise UserError(f"--out={out}: a file is there: name a folder")
-    if idle_labels is not None:
-        raise UserError(f"--labels={idle_labels}: only --explain looks at labels: add it")
+    if labels is not None and not explain:
+        raise UserError(f"--labels={labels}: only --explain looks at labels: add it")
     for place in videos:
         if is_file_name(place) and not as_path(Path(place)).is_file():
             raise UserError(f"{place}: no such file: name a video, a camera's number or a stream's address")
